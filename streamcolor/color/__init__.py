@@ -1,0 +1,1 @@
+"""Color science: standards, conversion between lightness, ab and coded chroma, enlargement."""

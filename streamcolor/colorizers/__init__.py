@@ -1,0 +1,1 @@
+"""Models behind one contract, and the cache that remembers for them."""

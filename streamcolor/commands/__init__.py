@@ -1,0 +1,82 @@
+"""The command line: one file per command, errors shown in one place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamcolor import __version__
+from streamcolor.commands import eval as eval_command
+from streamcolor.commands import models, run
+from streamcolor.commands import train as train_command
+from streamcolor.errors import StreamcolorError
+
+app = typer.Typer(
+    help="Colors black-and-white film from a few painted or found color frames.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.command)
+app.command("eval")(eval_command.command)
+app.command("models")(models.command)
+app.add_typer(train_command.app, name="train")
+
+# All wrong calls that the parser finds; typer offers only this child by name.
+UsageError = typer.BadParameter.__mro__[1]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamcolor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``streamcolor``: run a command, end with the exit code of what went wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_exit_code(words))
+
+
+def _exit_code(words: list[str]) -> int:
+    verbose = "-v" in words or "--verbose" in words
+    try:
+        result = app(args=words, prog_name="streamcolor", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except StreamcolorError as error:
+        return _say(str(error), error.exit_code, verbose)
+    except UsageError as error:
+        message = str(getattr(error, "format_message", lambda: error)())
+        return _say(" ".join(message.split()) or "see streamcolor --help", 2, verbose)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("stopped", 130, verbose)
+    except BrokenPipeError:
+        # Whoever read our stdout has gone: end as a filter does, and keep the interpreter from flushing into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except Exception as error:
+        with tempfile.NamedTemporaryFile("w", prefix="streamcolor-", suffix=".log", delete=False) as log:
+            traceback.print_exc(file=log)
+        return _say(f"this is a bug ({type(error).__name__}: {error}); its traceback is in {Path(log.name)}", 1, verbose)
+
+
+def _say(sentence: str, code: int, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exc()
+    if sentence:
+        typer.echo(f"streamcolor: {sentence}", err=True)
+    return code

@@ -1,0 +1,1 @@
+"""How well it colors: metrics, protocols, reports."""

@@ -1,0 +1,1 @@
+"""What a film is made of: shots and references."""

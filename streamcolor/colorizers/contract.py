@@ -1,0 +1,75 @@
+"""The one contract that every colorizer satisfies: lightness in, chroma out, memory in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
+    from streamcolor.frame import Chroma
+
+
+@dataclass(frozen=True, slots=True)
+class ColorizerInfo:
+    """What a caller must know of a model before it runs.
+
+    id: name in the registry and on the command line.
+    title: one line for ``streamcolor models``.
+    paper: where it is published, or "streamcolor".
+    references: True when reference pictures guide it.
+    size: working short side in pixels that it is meant for; a smaller film keeps its own size.
+    size_multiple: height and width handed to it are multiples of this (the caller resizes).
+    license: of the weights, SPDX.
+    policy: which rolling entries the cache keeps for it.
+    """
+
+    id: str
+    title: str
+    paper: str
+    references: bool
+    size: int
+    size_multiple: int
+    license: str
+    policy: CachePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A color picture that guides, at the working size of the film it guides.
+
+    lightness: (1, 1, h, w) float32, L* in [0, 100].
+    ab: (1, 2, h, w) float32, a* and b* in [-110, 110].
+    opaque: (1, 1, h, w) float32 in [0, 1]; 0 where the picture says nothing (its alpha channel).
+    frame: number of the frame it was painted on, or None when it has no place in the film.
+    """
+
+    lightness: torch.Tensor
+    ab: torch.Tensor
+    opaque: torch.Tensor
+    frame: int | None = None
+
+
+class Colorizer(Protocol):
+    """Stateless: everything that a colorizer remembers is in the cache that it is handed."""
+
+    info: ColorizerInfo
+
+    def encode(self, reference: Reference) -> Entry:
+        """What the cache shall hold of a reference; called once per reference and shot."""
+        ...
+
+    def step(
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int
+    ) -> tuple[Chroma, Entry | None]:
+        """Color one frame.
+
+        lightness: (1, 1, h, w) float32, L* in [0, 100], h and w multiples of ``info.size_multiple``.
+        cache: references of the shot (permanent) and entries of earlier frames (rolling); not changed.
+        frame: number of the frame in the film.
+        Returns the chroma, (2, h / s, w / s) for some stride s, and what the rolling tier shall
+        remember of this frame (None: nothing). Same cache and frame, same result, on one kind of device.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Training of every model; installed as ``streamcolor.train``."""

@@ -1,0 +1,7 @@
+"""``streamcolor eval``."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Placeholder."""

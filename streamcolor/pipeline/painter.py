@@ -1,0 +1,173 @@
+"""The middle of a run: a decoded frame goes in, the frame with its coded chroma comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from streamcolor.color.convert import lightness
+from streamcolor.color.planes import chroma_planes
+from streamcolor.color.standards import ColorSpace
+from streamcolor.colorizers.cache import Entry, ReferenceCache
+from streamcolor.colorizers.contract import Colorizer
+from streamcolor.film.references import Assigned, ReferencePlanner, reference_tensors
+from streamcolor.film.shots import FrameReady, Shot, ShotFinder
+from streamcolor.frame import Frame
+from streamcolor.media.reader import FilmInfo
+from streamcolor.media.streams import Packet
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A frame with its chroma planes at the writer's depth and subsampling, and how far they are to be trusted."""
+
+    frame: Frame
+    cb: Plane
+    cr: Plane
+    confidence: float
+    shot: int
+
+
+@dataclass(slots=True)
+class ShotReport:
+    """What became of one shot. ``references``: name and match score (None: by frame number)."""
+
+    number: int
+    start: int
+    transition: str
+    stop: int = 0
+    references: list[tuple[str, float | None]] = field(default_factory=list)
+    confidence: float = 0.0
+    weakest: int = 0
+    weakest_confidence: float = 1.0
+
+    def add(self, frame: int, confidence: float) -> None:
+        """Take one more frame into account; ``confidence`` stays the mean."""
+        count = self.stop - self.start
+        self.confidence = (self.confidence * count + confidence) / (count + 1)
+        self.stop = frame + 1
+        if confidence < self.weakest_confidence:
+            self.weakest, self.weakest_confidence = frame, confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """What the writer wants of the chroma: (rows, columns) of a plane and bits of a sample."""
+
+    shape: tuple[int, int]
+    depth: int
+
+
+def working_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
+    """(h, w) for a model: the film's shape at ``short_side`` (never enlarged), rounded to multiples, at least one."""
+    scale = min(1.0, short_side / min(height, width))
+    h, w = (max(round(side * scale / multiple), 1) * multiple for side in (height, width))
+    return h, w
+
+
+class Painter:
+    """Follows the shots of a film and colors its frames one after the other.
+
+    Memory: the finder's look-ahead and the cache, both bounded; what it remembers of the whole film is one
+    ``ShotReport`` a shot.
+    """
+
+    def __init__(
+        self,
+        film: FilmInfo,
+        planes: Planes,
+        colorizer: Colorizer,
+        finder: ShotFinder,
+        planner: ReferencePlanner,
+        *,
+        size: int | None = None,
+        cap: int | None = None,
+    ) -> None:
+        self.planes = planes
+        self.colorizer = colorizer
+        self.finder = finder
+        self.planner = planner
+        self.cache = ReferenceCache(colorizer.info.policy, **({} if cap is None else {"cap": cap}))
+        self.space = ColorSpace.of(film.tags, film.height)
+        self.siting = film.chroma_location
+        info = colorizer.info
+        self.size = working_size(film.height, film.width, size or info.size, info.size_multiple)
+        self.shots: list[ShotReport] = []
+        self._coming: tuple[int, list[Assigned], list[Entry]] | None = None
+
+    def paint(self, items: Iterator[Frame | Packet]) -> Iterator[Painted | Packet]:
+        """Frames in film order come out colored; packets of other streams pass by."""
+        for item in items:
+            if isinstance(item, Packet):
+                yield item
+                continue
+            for ready in self.finder.push(item):
+                yield self._color(ready)
+        for ready in self.finder.flush():
+            yield self._color(ready)
+
+    def _color(self, ready: FrameReady) -> Painted:
+        frame = ready.frame
+        self._follow_shots(ready)
+        chroma, entry = self.colorizer.step(self._lightness(frame), self.cache, frame.index)
+        if entry is not None:
+            self.cache.remember(entry)
+        cb, cr = chroma_planes(
+            chroma.ab.numpy(),
+            frame.luma,
+            depth=frame.depth,
+            space=self.space,
+            shape=self.planes.shape,
+            out_depth=self.planes.depth,
+            siting=self.siting,
+        )
+        confidence = float(chroma.confidence.mean())
+        self.shots[-1].add(frame.index, confidence)
+        return Painted(frame, cb, cr, confidence, ready.shot.number)
+
+    def _lightness(self, frame: Frame) -> torch.Tensor:
+        h, w = self.size
+        small = cv2.resize(frame.luma, (w, h), interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(lightness(small, frame.depth, self.space))[None, None]
+
+    def _follow_shots(self, ready: FrameReady) -> None:
+        """Fill the cache when a shot starts, when the next one shines through, when a reference comes into reach."""
+        shot, frame = ready.shot, ready.frame
+        if not self.shots or self.shots[-1].number != shot.number:
+            self._start(shot, frame, ready.known)
+        elif ready.blending is not None:
+            if self._coming is None:
+                self._coming = (ready.blending.number, *self._assigned(ready.blending, frame, ready.known))
+                for entry in self._coming[2]:
+                    self.cache.add_reference(entry)
+        else:
+            for assigned in self.planner.arriving(frame, shot, ready.known):
+                self.cache.add_reference(self._encode(assigned))
+                self.shots[-1].references.append((assigned.reference.name, assigned.score))
+
+    def _start(self, shot: Shot, frame: Frame, known: int) -> None:
+        if self._coming is not None and self._coming[0] == shot.number:
+            _, assigned, entries = self._coming
+        else:
+            assigned, entries = self._assigned(shot, frame, known)
+        self._coming = None
+        self.cache.start_shot(entries, keep_recent=shot.transition == "dissolve")
+        report = ShotReport(shot.number, shot.start, shot.transition, stop=shot.start)
+        report.references = [(a.reference.name, a.score) for a in assigned]
+        self.shots.append(report)
+
+    def _assigned(self, shot: Shot, frame: Frame, known: int) -> tuple[list[Assigned], list[Entry]]:
+        if not self.colorizer.info.references:
+            return [], []
+        assigned = self.planner.for_shot(shot, frame, known)
+        return assigned, [self._encode(a) for a in assigned]
+
+    def _encode(self, assigned: Assigned) -> Entry:
+        return self.colorizer.encode(reference_tensors(assigned.reference, self.size, self.space.matrix))

@@ -1,0 +1,136 @@
+"""Everything beside the pictures: audio, subtitle and data packets, attachments, metadata and chapters, as they are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.stream import Stream
+
+# Written by the muxer itself, or true of the old file only.
+_STALE_METADATA = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps", "number_of_frames"}
+    | {"number_of_bytes", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags", "vendor_id"}
+)
+# What MP4 and MOV keep in the places where players look (libavformat/movenc.c, mov_write_ilst_tag).
+_MP4_METADATA = frozenset(
+    {
+        "title",
+        "artist",
+        "album_artist",
+        "composer",
+        "album",
+        "date",
+        "comment",
+        "genre",
+        "copyright",
+        "grouping",
+        "lyrics",
+    }
+    | {"description", "synopsis", "show", "episode_id", "network", "keywords", "episode_sort", "season_number"}
+    | {
+        "media_type",
+        "hd_video",
+        "gapless_playback",
+        "compilation",
+        "track",
+        "disc",
+        "tmpo",
+        "creation_time",
+        "timecode",
+    }
+    | {"sort_name", "sort_artist", "sort_album", "sort_album_artist", "sort_composer", "sort_show", "location"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet that is not of the film's pictures; the writer copies it byte for byte."""
+
+    stream: Stream
+    packet: av.Packet[Stream]
+
+
+def is_carried_otherwise(stream: Stream) -> bool:
+    """True for the helper tracks of MOV and MP4 that the muxer makes anew: timecode and chapter titles.
+
+    They hold what ``timecode`` in the metadata and the chapters say; copied, they would be there twice.
+    """
+    if stream.type != "data":
+        return False
+    if "timecode" in {key.lower() for key in stream.metadata}:
+        return True
+    return "mov" in stream.container.format.name and bool(stream.container.chapters()) and stream.name == "bin_data"
+
+
+def describe(stream: Stream) -> str:
+    """``audio stream 1 (aac)``: how messages name a stream."""
+    name = getattr(stream, "name", None) or "unknown codec"
+    return f"{stream.type} stream {stream.index} ({name})"
+
+
+def copied_streams(
+    streams: Iterable[Stream], target: OutputContainer, suffix: str
+) -> tuple[dict[int, Stream], list[str]]:
+    """Add a copy of each stream to ``target``; those that its format cannot hold are left out and named.
+
+    Each is tried alone in a container in memory, because a header that fails does not say on whose account.
+    Returns the new streams by the index of the old ones, and one sentence for each that is left out.
+    """
+    copies: dict[int, Stream] = {}
+    left_out: list[str] = []
+    for stream in streams:
+        if is_carried_otherwise(stream):
+            continue
+        if not _fits(stream, target.format.name):
+            left_out.append(f"{describe(stream)} is left out: {suffix} cannot hold it")
+            continue
+        copies[stream.index] = _add(stream, target)
+    return copies, left_out
+
+
+def _fits(stream: Stream, format_name: str) -> bool:
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as trial:
+            _add(stream, trial)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _add(stream: Stream, target: OutputContainer) -> Stream:
+    copy = target.add_stream_from_template(stream)
+    copy.metadata.update(kept_metadata(stream.metadata))
+    # The setter takes the plain number of FFmpeg's flags.
+    copy.disposition = int(stream.disposition)  # type: ignore[assignment]
+    return copy
+
+
+def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata without what describes the old file, keys in lower case as FFmpeg's muxers know them."""
+    return {
+        key.lower(): value
+        for key, value in metadata.items()
+        if key.lower() not in _STALE_METADATA and not key.lower().startswith("duration-")
+    }
+
+
+def copy_metadata(source: InputContainer, target: OutputContainer) -> dict[str, str]:
+    """Copy metadata and chapters of the container. Returns the muxer options that keep all of them."""
+    kept = kept_metadata(source.metadata)
+    target.metadata.update(kept)
+    chapters = source.chapters()
+    if chapters:
+        target.set_chapters(chapters)
+    if target.format.name in ("mp4", "mov") and not _MP4_METADATA.issuperset(kept):
+        # Keys without a place of their own go into QuickTime's list of free keys, all of them together.
+        return {"movflags": "use_metadata_tags"}
+    return {}

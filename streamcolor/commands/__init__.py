@@ -60,8 +60,9 @@ def _exit_code(words: list[str]) -> int:
     except StreamcolorError as error:
         return _say(str(error), error.exit_code, verbose)
     except UsageError as error:
-        message = str(getattr(error, "format_message", lambda: error)())
-        return _say(" ".join(message.split()) or "see streamcolor --help", 2, verbose)
+        message = getattr(error, "format_message", error.__str__)()
+        # Without a command the parser has printed the help itself and has nothing more to say.
+        return _say(" ".join(str(message).split()), 2, verbose)
     except (KeyboardInterrupt, typer.Abort):
         return _say("stopped", 130, verbose)
     except BrokenPipeError:
@@ -71,7 +72,9 @@ def _exit_code(words: list[str]) -> int:
     except Exception as error:
         with tempfile.NamedTemporaryFile("w", prefix="streamcolor-", suffix=".log", delete=False) as log:
             traceback.print_exc(file=log)
-        return _say(f"this is a bug ({type(error).__name__}: {error}); its traceback is in {Path(log.name)}", 1, verbose)
+        return _say(
+            f"this is a bug ({type(error).__name__}: {error}); its traceback is in {Path(log.name)}", 1, verbose
+        )
 
 
 def _say(sentence: str, code: int, verbose: bool) -> int:

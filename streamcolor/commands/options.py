@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -11,17 +11,19 @@ from streamcolor.commands.configuration import apply_configuration
 
 Model = Annotated[str, typer.Option("--model", metavar="ID", help="Model that colors; see: streamcolor models.")]
 Weights = Annotated[
-    Optional[Path], typer.Option("--weights", metavar="FILE", help="Weights (safetensors) instead of those that ship.")
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights (safetensors) instead of those that ship.")
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
-Size = Annotated[Optional[int], typer.Option("--size", metavar="PIXELS", min=32, help="Working short side.")]
-Threads = Annotated[int, typer.Option("--threads", metavar="N", min=0, help="Processor threads; 0: as many as there are.")]
+Size = Annotated[int | None, typer.Option("--size", metavar="PIXELS", min=32, help="Working short side.")]
+Threads = Annotated[
+    int, typer.Option("--threads", metavar="N", min=0, help="Processor threads; 0: as many as there are.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace an output that is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Traceback with an error.")]
 Config = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--config",
         metavar="FILE",

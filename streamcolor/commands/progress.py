@@ -74,7 +74,7 @@ class ProgressBlocks:
             self._file = sys.stderr
         elif self._target is not None:
             try:
-                self._file = open(self._target, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+                self._file = open(self._target, "w", encoding="utf-8")  # noqa: PTH123
             except OSError as error:
                 raise OutputError(f"the progress file {self._target} cannot be written: {error.strerror}") from error
         return self
@@ -118,8 +118,11 @@ def summary(report: RunReport, *, guided: bool) -> Iterator[str]:
     yield f"{report.output}: {report.frames} frames, {len(report.shots)} shots, {speed:.1f} frames/s"
     for shot in report.shots:
         names = ", ".join(name if score is None else f"{name} (match {score:.2f})" for name, score in shot.references)
-        guide = names or ("no reference fits: its colors are guessed" if guided else "no reference: its colors are guessed")
-        yield f"  shot {shot.number + 1}, frames {shot.start}-{shot.stop - 1}: {guide}; confidence {shot.confidence:.2f}"
+        guide = names or (
+            "no reference fits: its colors are guessed" if guided else "no reference: its colors are guessed"
+        )
+        frames = f"frames {shot.start}-{shot.stop - 1}"
+        yield f"  shot {shot.number + 1}, {frames}: {guide}; confidence {shot.confidence:.2f}"
     if report.damaged:
         yield f"{report.damaged} damaged frames were held from the ones before them"
     for name in report.unused_references:

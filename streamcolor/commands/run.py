@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from fractions import Fraction
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,11 +15,11 @@ from streamcolor.errors import CallError
 
 def command(
     film: Annotated[
-        Optional[str], typer.Argument(metavar="FILM", help="A film, an image sequence (shot.%06d.png) or - for stdin.")
+        str | None, typer.Argument(metavar="FILM", help="A film, an image sequence (shot.%06d.png) or - for stdin.")
     ] = None,
-    film_i: Annotated[Optional[str], typer.Option("-i", metavar="FILM", hidden=True)] = None,
+    film_i: Annotated[str | None, typer.Option("-i", metavar="FILM", hidden=True)] = None,
     ref: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             "--ref",
             metavar="PATH",
@@ -27,7 +27,8 @@ def command(
         ),
     ] = None,
     output: Annotated[
-        Optional[str], typer.Option("--output", "-o", metavar="FILE", help="Default: FILM with .color before its suffix.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: FILM with .color before its suffix."),
     ] = None,
     model: Model = "propagator",
     weights: Weights = None,
@@ -37,24 +38,28 @@ def command(
         str, typer.Option("--fit", help="A reference of another aspect ratio: refuse, crop, pad or stretch.")
     ] = "refuse",
     codec: Annotated[
-        Optional[str],
+        str | None,
         typer.Option("--codec", "-c:v", metavar="NAME", help="libx264, libx265, ffv1, prores, dnxhd or dnxhr."),
     ] = None,
-    depth: Annotated[Optional[int], typer.Option("--depth", metavar="BITS", help="Bits of a sample in the output.")] = None,
-    crf: Annotated[Optional[int], typer.Option("--crf", "-crf", min=0, max=51, help="Quality of x264 and x265.")] = None,
-    preset: Annotated[Optional[str], typer.Option("--preset", "-preset", help="Speed of x264 and x265.")] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", metavar="BITS", help="Bits of a sample in the output.")
+    ] = None,
+    crf: Annotated[int | None, typer.Option("--crf", "-crf", min=0, max=51, help="Quality of x264 and x265.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", "-preset", help="Speed of x264 and x265.")] = None,
     rate: Annotated[
-        Optional[str], typer.Option("--rate", "-r", metavar="RATE", help="Frames per second of an image sequence: 24, 24000/1001.")
+        str | None,
+        typer.Option("--rate", "-r", metavar="RATE", help="Frames per second of an image sequence: 24, 24000/1001."),
     ] = None,
     lookahead: Annotated[int, typer.Option("--lookahead", min=0, max=250, help="Frames held to see cuts coming.")] = 24,
     cut: Annotated[
-        Optional[list[int]], typer.Option("--cut", metavar="FRAME", min=0, help="A shot starts here; instead of finding cuts.")
+        list[int] | None,
+        typer.Option("--cut", metavar="FRAME", min=0, help="A shot starts here; instead of finding cuts."),
     ] = None,
     cache_mb: Annotated[int, typer.Option("--cache-mb", min=16, help="Cap of the reference cache in MiB.")] = 512,
     threads: Threads = 0,
     overwrite: Overwrite = False,
     progress: Annotated[
-        Optional[str], typer.Option("--progress", metavar="FILE", help="ffmpeg's key=value progress; pipe:1 is stdout.")
+        str | None, typer.Option("--progress", metavar="FILE", help="ffmpeg's key=value progress; pipe:1 is stdout.")
     ] = None,
     json_: Json = False,
     quiet: Quiet = False,

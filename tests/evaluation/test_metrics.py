@@ -1,0 +1,120 @@
+"""Every metric against an independent implementation or a published value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.color
+import skimage.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import entropy
+
+from streamcolor.evaluation import metrics
+
+PICTURES = arrays(np.uint8, (24, 20, 3))
+
+
+def picture(seed: int, height: int = 40, width: int = 50) -> metrics.Picture:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@given(PICTURES, PICTURES)
+@settings(max_examples=20, deadline=None)
+def test_psnr_is_that_of_scikit_image(a: metrics.Picture, b: metrics.Picture) -> None:
+    if np.mean((a.astype(float) - b) ** 2) > 1e-3:
+        assert metrics.psnr(a, b) == pytest.approx(
+            skimage.metrics.peak_signal_noise_ratio(a, b, data_range=255), abs=1e-4
+        )
+    else:
+        assert metrics.psnr(a, b) == pytest.approx(10 * np.log10(255**2 / 1e-3))
+
+
+def test_the_wrapped_figure_wraps() -> None:
+    a, b = np.full((8, 8, 3), 16, np.uint8), np.zeros((8, 8, 3), np.uint8)
+    assert metrics.psnr_u8(a, b) > 70  # 16 * 16 = 256 wraps to 0
+    assert metrics.psnr(a, b) == pytest.approx(24.05, abs=0.01)
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    a = picture(0)
+    b = np.clip(a.astype(int) + np.random.default_rng(1).integers(-40, 40, a.shape), 0, 255).astype(np.uint8)
+    expected = skimage.metrics.structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=-1, data_range=255
+    )
+    assert metrics.ssim(a, b) == pytest.approx(expected, abs=1e-4)
+    assert metrics.ssim(a, a) == pytest.approx(1)
+
+
+def test_ciede2000_gives_the_published_pairs() -> None:
+    """Sharma, Wu, Dalal 2005, table 1, pairs 1, 4, 7, 9, 13, 17 and 34."""
+    pairs = [
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((50, -1.3802, -84.2814), (50, 0, -82.7485), 1.0000),
+        ((50, 0, 0), (50, -1, 2), 2.3669),
+        ((50, 2.49, -0.001), (50, -2.49, 0.0009), 7.1792),
+        ((50, -0.001, 2.49), (50, 0.0009, -2.49), 4.8045),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ]
+    for one, two, expected in pairs:
+        assert metrics.ciede2000(np.array(one), np.array(two)) == pytest.approx(expected, abs=1e-4)
+
+
+@given(
+    arrays(np.float64, (30, 3), elements=st.floats(-100, 100, width=32)),
+    arrays(np.float64, (30, 3), elements=st.floats(-100, 100, width=32)),
+)
+@settings(max_examples=40, deadline=None)
+def test_ciede2000_is_that_of_scikit_image(a: np.ndarray, b: np.ndarray) -> None:
+    a[:, 0], b[:, 0] = abs(a[:, 0]), abs(b[:, 0])
+    np.testing.assert_allclose(metrics.ciede2000(a, b), skimage.color.deltaE_ciede2000(a, b), atol=1e-6)
+
+
+def test_histogram_intersection() -> None:
+    grey = np.full((10, 10, 3), 120, np.uint8)
+    red = grey.copy()
+    red[..., 0], red[..., 1:] = 255, 0
+    half = grey.copy()
+    half[:5] = red[:5]
+    assert metrics.histogram_intersection(grey, grey) == pytest.approx(1)
+    assert metrics.histogram_intersection(grey, red) == 0
+    assert metrics.histogram_intersection(half, grey) == pytest.approx(0.5)
+    ab = np.clip(metrics.lab(picture(4))[..., 1:].reshape(-1, 2), -110, 109.999)
+    expected = np.histogram2d(ab[:, 0], ab[:, 1], bins=22, range=[(-110, 110)] * 2)[0] / len(ab)
+    np.testing.assert_allclose(metrics.ab_histogram(picture(4)).reshape(22, 22), expected)
+
+
+def test_colorfulness_gives_the_known_values() -> None:
+    red = np.zeros((10, 10, 3), np.uint8)
+    red[..., 0] = 255
+    mixed = red.copy()
+    mixed[5:] = (0, 0, 255)
+    assert metrics.colorfulness(red) == pytest.approx(85.53, abs=0.01)
+    assert metrics.colorfulness(np.full((10, 10, 3), 90, np.uint8)) == 0
+    assert metrics.colorfulness(mixed) == pytest.approx(272.62, abs=0.01)
+
+
+def test_cdc_is_the_divergence_of_scipy() -> None:
+    histograms = [metrics.rgb_histograms(picture(seed)) for seed in range(6)]
+
+    def divergence(p: np.ndarray, q: np.ndarray) -> float:
+        return float((entropy(p, (p + q) / 2) + entropy(q, (p + q) / 2)) / 2)
+
+    expected = np.mean(
+        [
+            np.mean([divergence(histograms[i][c], histograms[i + d][c]) for i in range(6 - d) for c in range(3)])
+            for d in (1, 2, 4)
+        ]
+    )
+    assert metrics.color_distribution_consistency(histograms) == pytest.approx(expected, rel=1e-9)
+    assert metrics.color_distribution_consistency([histograms[0]] * 5) == 0
+    black, white = (metrics.rgb_histograms(np.full((4, 4, 3), v, np.uint8)) for v in (0, 255))
+    assert metrics.color_distribution_consistency([black, white]) == pytest.approx(np.log(2))
+
+
+def test_luma_difference() -> None:
+    a = np.array([[0, 255]], np.uint8)
+    assert metrics.luma_difference(a, a) == 0
+    assert metrics.luma_difference(a, np.array([[255, 255]], np.uint8)) == 255

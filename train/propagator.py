@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from streamcolor.colorizers.propagator.colorizer import OLDER_RADIUS, RECENT_RADIUS
 from streamcolor.colorizers.propagator.network import Memory, Output, PropagatorNetwork
 from streamcolor.errors import InputError, StreamcolorError
 from streamcolor.train.sequences import SequenceRecipe, Sequences, load_footage
@@ -42,7 +43,6 @@ class PropagatorRecipe:
     threads: int = 1
     workers: int = 1
     save_every: int = 100
-    minutes: float = 0.0
     without_reference: float = 0.1
     corrupt: float = 0.3
     start_from: Path | None = None
@@ -73,7 +73,9 @@ def losses(output: Output, target4: Tensor, *, guided: bool) -> dict[str, Tensor
     return terms
 
 
-def unroll(network: PropagatorNetwork, batch: dict[str, Tensor], recipe: PropagatorRecipe, rng: torch.Generator) -> dict[str, Tensor]:
+def unroll(
+    network: PropagatorNetwork, batch: dict[str, Tensor], recipe: PropagatorRecipe, rng: torch.Generator
+) -> dict[str, Tensor]:
     """Color the frames of a batch one after the other; the mean of each loss term over the frames."""
     lightness, ab = batch["lightness"], batch["ab"]
     size, count = lightness.shape[:2]
@@ -99,11 +101,6 @@ def unroll(network: PropagatorNetwork, batch: dict[str, Tensor], recipe: Propaga
                 kept = spoil(kept, rng)
         colored.append(Memory.of(at[t], kept, torch.sigmoid(output.trust_logit4), RECENT_RADIUS))
     return {name: torch.stack(values).mean() for name, values in terms.items()}
-
-
-# How far a query looks in the frame before it and in older ones, in cells of stride 8.
-RECENT_RADIUS = 6
-OLDER_RADIUS = 12
 
 
 def spoil(ab4: Tensor, rng: torch.Generator) -> Tensor:
@@ -172,36 +169,37 @@ class Trainer:
         cosine = 0.505 + 0.495 * torch.cos(torch.pi * progress).item()
         return recipe.rate * min(1.0, (self.step + 1) / recipe.warmup) * cosine
 
+    def step_once(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """One optimizer step; the loss terms. Raises StreamcolorError when a loss is not a number."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        terms = unroll(self.network, batch, self.recipe, self.rng)
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            raise StreamcolorError(f"the loss is not a number at step {self.step}; resume with a lower rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self._follow()
+        return {name: term.item() for name, term in terms.items()}
+
     def train(self, batches: Iterator[dict[str, Tensor]]) -> None:
-        """Steps until the schedule or the minutes are over. Raises StreamcolorError when a loss is not a number."""
-        recipe, started = self.recipe, time.monotonic()
+        """Steps until the schedule is over, with losses written down and checkpoints on the way."""
+        started = time.monotonic()
         mean: dict[str, float] = {}
-        while self.step < recipe.steps:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate()
-            terms = unroll(self.network, next(batches), recipe, self.rng)
-            total = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(total):
-                raise StreamcolorError(f"the loss is not a number at step {self.step}; resume with a lower rate")
-            self.optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            self.optimizer.step()
-            self.step += 1
-            self._follow()
-            for name, term in terms.items():
-                mean[name] = 0.98 * mean.get(name, term.item()) + 0.02 * term.item()
-            minutes = (time.monotonic() - started) / 60
-            over = bool(recipe.minutes) and minutes >= recipe.minutes
+        while self.step < self.recipe.steps:
+            for name, value in self.step_once(next(batches)).items():
+                mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
             if self.step % 25 == 0:
-                record = {"step": self.step, "minutes": round(minutes, 2)} | {k: round(v, 5) for k, v in mean.items()}
-                with (recipe.output / "losses.jsonl").open("a") as file:
+                minutes = round((time.monotonic() - started) / 60, 2)
+                record = {"step": self.step, "minutes": minutes} | {k: round(v, 5) for k, v in mean.items()}
+                with (self.recipe.output / "losses.jsonl").open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 log.info("%s", record)
-            if self.step % recipe.save_every == 0 or over or self.step == recipe.steps:
+            if self.step % self.recipe.save_every == 0 or self.step == self.recipe.steps:
                 self.save()
-            if over:
-                return
 
     def _follow(self) -> None:
         weight = min(self.recipe.average, self.step / (self.step + 10))

@@ -82,7 +82,7 @@ class SequenceRecipe:
 
 
 class Sequences(IterableDataset[dict[str, torch.Tensor]]):
-    """Endless samples: lightness (1 + frames, 1, h, w) L* / 100 - 0.5 and ab (1 + frames, 2, h, w) / 110; row 0 guides."""
+    """Endless samples, row 0 guides: lightness (1 + frames, 1, h, w) L* / 100 - 0.5, ab (1 + frames, 2, h, w) / 110."""
 
     def __init__(self, footage: Footage, recipe: SequenceRecipe, *, seed: int = 0, start: int = 0) -> None:
         self.footage = footage

@@ -61,9 +61,7 @@ class Colorizer(Protocol):
         """What the cache shall hold of a reference; called once per reference and shot."""
         ...
 
-    def step(
-        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int
-    ) -> tuple[Chroma, Entry | None]:
+    def step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
         """Color one frame.
 
         lightness: (1, 1, h, w) float32, L* in [0, 100], h and w multiples of ``info.size_multiple``.

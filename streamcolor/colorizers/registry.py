@@ -44,7 +44,7 @@ MODELS: tuple[Model, ...] = (
         references=True,
         parameters=1_083_214,
         weights="propagator.safetensors",
-        sha256="",
+        sha256="5abf4a59d971949ed882e457380d67b765fc1c5c05e784d8a31c0cb990114689",
     ),
     Model(
         "flow",

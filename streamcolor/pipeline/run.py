@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from streamcolor.colorizers.registry import choose_device, create
 from streamcolor.errors import Interrupted
 from streamcolor.film.references import ReferencePlanner, load_references
 from streamcolor.film.shots import ShotFinder
-
 from streamcolor.media.reader import open_film
 from streamcolor.media.streams import Packet
 from streamcolor.media.writer import open_writer

@@ -60,8 +60,11 @@ def test_an_error_in_one_stage_ends_all(stage: str) -> None:
         for number in numbers:
             yield fail("middle", number)
 
+    def sink(number: int) -> None:
+        fail("sink", number)
+
     with pytest.raises(RuntimeError, match=f"{stage} broke"):
-        flow_through(endless(), middle, lambda n: None if fail("sink", n) >= 0 else None, length=2)
+        flow_through(endless(), middle, sink, length=2)
     assert threading.active_count() == before
 
 

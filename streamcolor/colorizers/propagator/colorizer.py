@@ -43,7 +43,7 @@ class Propagator:
             self.network.load_state_dict(load_file(weights))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise InputError(f"{weights} does not hold the weights of propagator") from error
-        self.network.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.network.eval().requires_grad_(False).to(self.device)
 
     def encode(self, reference: Reference) -> Entry:
         """Keys and colors of a reference; where it is transparent its colors are not trusted."""
@@ -59,9 +59,9 @@ class Propagator:
         """See ``Colorizer.step``; the chroma has stride 4."""
         with torch.inference_mode():
             features = self.network.encoder(self._scaled(lightness))
-            references = [Memory(**entry.tensors) for entry in cache.permanent]
+            references = [_memory(entry) for entry in cache.permanent]
             recent = [
-                Memory(**entry.tensors, radius=RECENT_RADIUS if frame - (entry.frame or 0) <= 1 else OLDER_RADIUS)
+                _memory(entry, RECENT_RADIUS if frame - (entry.frame or 0) <= 1 else OLDER_RADIUS)
                 for entry in cache.rolling
             ]
             output = self.network(features, references, recent)
@@ -73,6 +73,11 @@ class Propagator:
     def _scaled(self, lightness: Tensor) -> Tensor:
         scaled = lightness.to(self.device) / 100 - 0.5
         return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def _memory(entry: Entry, radius: int = 0) -> Memory:
+    held = entry.tensors
+    return Memory(held["key4"], held["key8"], held["key16"], held["value4"], radius)
 
 
 def _tensors(memory: Memory) -> dict[str, Tensor]:

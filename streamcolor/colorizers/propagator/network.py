@@ -173,7 +173,7 @@ class Matcher(nn.Module):
         similarity = self._similarity8(tokens(query.key8) * sharpness, memories)
         weights = torch.softmax(similarity, 2)
         values = torch.cat([tokens(memory.value(8)) for memory in memories], 1)
-        coarse = torch.bmm(weights, values).transpose(1, 2).unflatten(2, (height, width))
+        coarse = torch.bmm(weights, values).transpose(1, 2).reshape(-1, 3, height, width)
         best, index = similarity.max(2)
         best = best / sharpness
         fine, scores = self._fine(query, memories, index)
@@ -265,7 +265,7 @@ class Semantic(nn.Module):
             similarity = similarity.masked_fill((values[..., 2] < 0.5)[:, None], MASKED)
             weights = torch.softmax(similarity * self.log_sharpness.exp(), 2)
             best = similarity.max(2, keepdim=True)[0].clamp_min(-1)
-            read = torch.cat([torch.bmm(weights, values), best], 2).transpose(1, 2).unflatten(2, (height, width))
+            read = torch.cat([torch.bmm(weights, values), best], 2).transpose(1, 2).reshape(-1, 4, height, width)
         else:
             read = query.key16.new_zeros(batch, 4, height, width)
             read[:, 3] = -1

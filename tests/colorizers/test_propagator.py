@@ -1,0 +1,93 @@
+"""What the network promises apart from quality: reads return colors that exist, masks hold, sizes vary."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from streamcolor.colorizers.cache import ReferenceCache
+from streamcolor.colorizers.contract import Reference
+from streamcolor.colorizers.propagator.network import Matcher, Memory, PropagatorNetwork
+from streamcolor.colorizers.registry import create, find
+
+from scenes import pictures, reference
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_parameters_are_as_listed() -> None:
+    assert sum(p.numel() for p in PropagatorNetwork().parameters()) == find("propagator").parameters
+
+
+def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
+    """The gather of 6 x 6 keys a cell against a plain loop over every query's own 5 x 5 window."""
+    torch.manual_seed(0)
+    network = PropagatorNetwork().eval()
+    with torch.inference_mode():
+        one, two = (network.encoder(torch.rand(1, 1, 48, 64) - 0.5) for _ in range(2))
+        ab = torch.randn(1, 2, 12, 16) * 0.2
+        memory = Memory.of(two, ab, torch.ones(1, 1, 12, 16))
+        index = torch.randint(0, 6 * 8, (1, 48))
+        found, scores = network.matcher._fine(one, [memory], index)
+        sharpness = network.matcher.log_sharpness4.exp()
+        for y, x in [(0, 0), (5, 7), (11, 15), (10, 2)]:
+            cell = int(index[0, (y // 2) * 8 + x // 2])
+            cy, cx = 2 * (cell // 8) + y % 2, 2 * (cell % 8) + x % 2
+            places = [(min(max(cy + i, 0), 11), min(max(cx + j, 0), 15)) for i in range(-2, 3) for j in range(-2, 3)]
+            cosine = torch.stack([(one.key4[0, :, y, x] * memory.key4[0, :, i, j]).sum() for i, j in places])
+            values = torch.stack([memory.value4[0, :, i, j] for i, j in places])
+            expected = torch.softmax(cosine * sharpness, 0) @ values
+            torch.testing.assert_close(found[0, :, y, x], expected, atol=1e-4, rtol=1e-3)
+            torch.testing.assert_close(scores[0, 0, y, x], cosine.max(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_picture_finds_its_own_colors() -> None:
+    colorizer = create("propagator")
+    frames = pictures(1)
+    cache = ReferenceCache(colorizer.info.policy)
+    guide = reference(frames[0])
+    cache.start_shot([colorizer.encode(guide)])
+    chroma, _ = colorizer.step(frames[0], cache, 0)
+    truth = F.avg_pool2d(guide.ab, 4)[0]
+    assert (chroma.ab - truth).norm(dim=0).mean() < 0.5 * truth.norm(dim=0).mean()
+
+
+def test_what_is_transparent_does_not_guide() -> None:
+    """A loud color under alpha 0 leaves no trace: the result equals the one with another color there."""
+    colorizer = create("propagator")
+    frames = pictures(2)
+    opaque = torch.ones_like(frames[0])
+    opaque[..., 48:] = 0
+    results = []
+    for loud in (100.0, -100.0):
+        ab = reference(frames[0]).ab.clone()
+        ab[..., 48:] = loud
+        cache = ReferenceCache(colorizer.info.policy)
+        cache.start_shot([colorizer.encode(Reference(frames[0], ab, opaque, 0))])
+        results.append(colorizer.step(frames[1], cache, 1)[0].ab)
+    torch.testing.assert_close(results[0], results[1], atol=1e-3, rtol=0)
+
+
+def test_cells_out_of_reach_are_not_read() -> None:
+    torch.manual_seed(1)
+    network = PropagatorNetwork().eval()
+    with torch.inference_mode():
+        features = network.encoder(torch.rand(1, 1, 64, 256) - 0.5)
+        ab = torch.zeros(1, 2, 16, 64)
+        ab[..., 48:] = 1.0
+        near = network.matcher(features, [Memory.of(features, ab, torch.ones(1, 1, 16, 64), radius=2)])
+    assert near.coarse[:, 0, :, :40].abs().max() < 1e-6
+    assert isinstance(network.matcher, Matcher)
+
+
+def test_any_number_of_references() -> None:
+    colorizer = create("propagator")
+    frames = pictures(4)
+    cache = ReferenceCache(colorizer.info.policy)
+    cache.start_shot([colorizer.encode(reference(frame, n)) for n, frame in enumerate(frames)])
+    chroma, entry = colorizer.step(frames[1], cache, 1)
+    assert entry is not None and torch.isfinite(chroma.ab).all()

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.propagator.colorizer import OLDER_RADIUS, RECENT_RADIUS
-from streamcolor.colorizers.propagator.network import Memory, Output, PropagatorNetwork
+from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork
 from streamcolor.errors import InputError, StreamcolorError
 from streamcolor.train.sequences import SequenceRecipe, Sequences, load_footage
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
-from streamcolor.colorizers.propagator.network import Matcher, Memory, PropagatorNetwork
+from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create, find
 
 from scenes import pictures, reference
@@ -32,7 +33,7 @@ def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
         ab = torch.randn(1, 2, 12, 16) * 0.2
         memory = Memory.of(two, ab, torch.ones(1, 1, 12, 16))
         index = torch.randint(0, 6 * 8, (1, 48))
-        found, scores = network.matcher._fine(one, [memory], index)
+        found, scores = network.matcher._fine(one, [memory], torch.zeros_like(index), index)
         sharpness = network.matcher.log_sharpness4.exp()
         for y, x in [(0, 0), (5, 7), (11, 15), (10, 2)]:
             cell = int(index[0, (y // 2) * 8 + x // 2])
@@ -43,6 +44,32 @@ def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
             expected = torch.softmax(cosine * sharpness, 0) @ values
             torch.testing.assert_close(found[0, :, y, x], expected, atol=1e-4, rtol=1e-3)
             torch.testing.assert_close(scores[0, 0, y, x], cosine.max(), atol=1e-4, rtol=1e-3)
+
+
+def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:
+    """Bands and parts against one dense softmax over everything, masked by distance."""
+    torch.manual_seed(2)
+    network = PropagatorNetwork().eval()
+    with torch.inference_mode():
+        query, *others = (network.encoder(torch.rand(2, 1, 128, 96) - 0.5) for _ in range(4))
+        radii = (0, 3, 5)
+        memories = [
+            Memory.of(f, torch.randn(2, 2, 32, 24) * 0.2, torch.ones(2, 1, 32, 24), r)
+            for f, r in zip(others, radii, strict=True)
+        ]
+        coarse, best, memory, cell = network.matcher._coarse(query, memories)
+        height, width = 16, 12
+        keys = torch.cat([m.key8.flatten(2) for m in memories], 2)
+        similarity = query.key8.flatten(2).transpose(1, 2) @ keys * network.matcher.log_sharpness8.exp()
+        y, x = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+        apart = torch.maximum((y[:, None] - y).abs(), (x[:, None] - x).abs())
+        similarity = similarity + torch.cat([(apart > (r or 99)) * -1e4 for r in radii], 1)
+        values = torch.cat([m.value(8).flatten(2).transpose(1, 2) for m in memories], 1)
+        expected = torch.softmax(similarity, 2) @ values
+        torch.testing.assert_close(coarse.flatten(2).transpose(1, 2), expected, atol=1e-5, rtol=1e-4)
+        assert torch.equal(memory * height * width + cell, similarity.argmax(2))
+        top = similarity.max(2)[0] / network.matcher.log_sharpness8.exp()
+        torch.testing.assert_close(best.flatten(1), top, atol=1e-5, rtol=1e-4)
 
 
 def test_a_picture_finds_its_own_colors() -> None:
@@ -81,7 +108,6 @@ def test_cells_out_of_reach_are_not_read() -> None:
         ab[..., 48:] = 1.0
         near = network.matcher(features, [Memory.of(features, ab, torch.ones(1, 1, 16, 64), radius=2)])
     assert near.coarse[:, 0, :, :40].abs().max() < 1e-6
-    assert isinstance(network.matcher, Matcher)
 
 
 def test_any_number_of_references() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Reference
-from streamcolor.colorizers.propagator.network import AB_SCALE, Memory, PropagatorNetwork
+from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma
 

@@ -1,0 +1,88 @@
+"""Lightness to keys and features: what a picture is matched by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions with GroupNorm around an identity; (B, c, h, w) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm1 = nn.GroupNorm(8, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.GroupNorm(8, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(x + self.norm2(self.conv2(y)))
+
+
+def halve(inputs: int, outputs: int) -> nn.Sequential:
+    """Stride-2 convolution; (B, inputs, h, w) -> (B, outputs, ceil(h / 2), ceil(w / 2))."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU())
+
+
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear to the height and width of ``like``."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the encoder says of a picture: keys (unit norm over channels) and features by stride."""
+
+    key4: Tensor
+    key8: Tensor
+    key16: Tensor
+    detail4: Tensor
+    context16: Tensor
+
+    def __getitem__(self, rows: slice) -> Features:
+        return Features(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+class Encoder(nn.Module):
+    """Lightness to keys and features; strides 2 to 32 and a small top-down path."""
+
+    def __init__(self, widths: Sequence[int] = (16, 32, 64, 96, 128), keys: int = 32, context: int = 64) -> None:
+        super().__init__()
+        c2, c4, c8, c16, c32 = widths
+        self.stage2 = halve(1, c2)
+        self.stage4 = nn.Sequential(halve(c2, c4), Residual(c4))
+        self.stage8 = nn.Sequential(halve(c4, c8), Residual(c8))
+        self.stage16 = nn.Sequential(halve(c8, c16), Residual(c16))
+        self.stage32 = nn.Sequential(halve(c16, c32), Residual(c32))
+        self.lateral32 = nn.Conv2d(c32, context, 1)
+        self.lateral16c = nn.Conv2d(c16, context, 1)
+        self.merge16 = Residual(context)
+        self.key16 = nn.Conv2d(context, keys, 1)
+        self.lateral16 = nn.Conv2d(c16, c8, 1)
+        self.merge8 = nn.Conv2d(c8, c8, 3, 1, 1)
+        self.lateral8 = nn.Conv2d(c8, c4, 1)
+        self.merge4 = nn.Conv2d(c4, c4, 3, 1, 1)
+        self.key8 = nn.Conv2d(c8, keys, 1)
+        self.key4 = nn.Conv2d(c4, keys, 1)
+
+    def forward(self, lightness: Tensor) -> Features:
+        """lightness: (B, 1, h, w), L* / 100 - 0.5, h and w multiples of 16."""
+        x4 = self.stage4(self.stage2(lightness))
+        x8 = self.stage8(x4)
+        x16 = self.stage16(x8)
+        x32 = self.stage32(x16)
+        context16 = self.merge16(self.lateral16c(x16) + resize(self.lateral32(x32), x16))
+        p8 = F.relu(x8 + self.merge8(resize(self.lateral16(x16), x8)))
+        p4 = F.relu(x4 + self.merge4(resize(self.lateral8(p8), x4)))
+        return Features(
+            key4=F.normalize(self.key4(p4), dim=1),
+            key8=F.normalize(self.key8(p8), dim=1),
+            key16=F.normalize(self.key16(context16), dim=1),
+            detail4=p4,
+            context16=context16,
+        )

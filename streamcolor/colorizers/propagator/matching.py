@@ -1,0 +1,192 @@
+"""Reads of a cache: coarse attention at stride 8, then a fine window at stride 4. Values are colors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from streamcolor.colorizers.propagator.encoder import Features, resize
+
+FINE_RADIUS = 2
+MASKED = -1e4
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One picture as the reads see it: keys (B, k, h/s, w/s), values (B, 3, h/s, w/s): ab / 110 and trust in [0, 1].
+
+    radius: how far from a query, in cells of stride 8, its cells are looked at; 0 means everywhere.
+    """
+
+    key4: Tensor
+    key8: Tensor
+    key16: Tensor
+    value4: Tensor
+    radius: int = 0
+
+    @classmethod
+    def of(cls, features: Features, ab4: Tensor, trust4: Tensor, radius: int = 0) -> Memory:
+        """ab4: (B, 2, h/4, w/4) in units of 110; trust4: (B, 1, h/4, w/4)."""
+        return cls(features.key4, features.key8, features.key16, torch.cat([ab4, trust4], 1), radius)
+
+    def value(self, stride: int) -> Tensor:
+        """Values at stride 4, 8 or 16: colors are averaged where they are trusted."""
+        if stride == 4:
+            return self.value4
+        pooled = F.avg_pool2d(
+            torch.cat([self.value4[:, :2] * self.value4[:, 2:], self.value4[:, 2:]], 1), stride // 4, ceil_mode=True
+        )
+        return torch.cat([pooled[:, :2] / pooled[:, 2:].clamp_min(1e-3), pooled[:, 2:]], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Found in the cache. coarse, fine: (B, 3, h/4, w/4) values; scores: (B, 3, h/4, w/4) how good the match is."""
+
+    coarse: Tensor
+    fine: Tensor
+    scores: Tensor
+
+
+def tokens(x: Tensor) -> Tensor:
+    """(B, c, h, w) -> (B, h w, c)."""
+    return x.flatten(2).transpose(1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Which rows of a memory the queries of each row look at. rows: (h, n) row numbers; mask: (h, w, n w) or None.
+
+    A memory with a reach is read in a band of 2 reach + 1 rows instead of everywhere; the mask (0 or a large
+    negative number) hides what lies beyond the reach all the same.
+    """
+
+    rows: Tensor
+    mask: Tensor | None
+
+
+@lru_cache(maxsize=16)
+def band(height: int, width: int, radius: int, device: torch.device) -> Band:
+    """The band for cells within ``radius`` rows and columns of the query; radius 0: all of them."""
+    count = min(2 * radius + 1, height) if radius else height
+    y = torch.arange(height)
+    rows = (y - radius).clamp(0, height - count)[:, None] + torch.arange(count)
+    if not radius:
+        return Band(rows.to(device), None)
+    x = torch.arange(width)
+    far = ((rows - y[:, None]).abs() > radius)[:, None, :, None] | ((x[:, None] - x).abs() > radius)[None, :, None]
+    mask = torch.zeros(far.shape).masked_fill_(far, MASKED).view(height, width, count * width)
+    return Band(rows.to(device), mask.to(device))
+
+
+class Matcher(nn.Module):
+    """Coarse and fine reads of any number of memories at once; sharpness of the attention is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_sharpness8 = nn.Parameter(torch.tensor(3.0))
+        self.log_sharpness4 = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, query: Features, memories: Sequence[Memory]) -> Read:
+        """memories: at least one; all of the query's size."""
+        coarse, best, memory, cell = self._coarse(query, memories)
+        fine, scores = self._fine(query, memories, memory, cell)
+        found = resize(torch.cat([coarse, best], 1), query.key4)
+        return Read(found[:, :3], fine, torch.cat([scores, found[:, 3:]], 1))
+
+    def _coarse(self, query: Features, memories: Sequence[Memory]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Attention at stride 8 over the cells of all memories.
+
+        Returns the values (B, 3, h/8, w/8), the best cosine (B, 1, h/8, w/8), and which memory and which of
+        its cells that was, (B, h/8 * w/8) each.
+        """
+        _, _, height, width = query.key8.shape
+        sharpness = self.log_sharpness8.exp()
+        queries = query.key8.permute(0, 2, 3, 1) * sharpness
+        bands = [band(height, width, memory.radius, queries.device) for memory in memories]
+        parts = [_similarity(queries, memory, place) for memory, place in zip(memories, bands, strict=True)]
+        bests, indexes = zip(*(part.max(3) for part in parts), strict=True)
+        best, memory = torch.stack(bests).max(0)
+        rows = [place.rows[:, 0][None, :, None] for place in bands]
+        cells = torch.stack([row * width + index for row, index in zip(rows, indexes, strict=True)])
+        cell = cells.gather(0, memory[None])[0]
+        # A softmax over all parts without joining them: the largest weight of a part is one over the sum of its
+        # exponentials, which is the part's share in the whole.
+        read, total = torch.zeros((), device=best.device), torch.zeros((), device=best.device)
+        for part, top, index, held, place in zip(parts, bests, indexes, memories, bands, strict=True):
+            weights = torch.softmax(part, 3)
+            share = (top - best).exp() / weights.gather(3, index[..., None])[..., 0]
+            read = read + share[..., None] * _read(weights, _in_band(held.value(8), place))
+            total = total + share
+        coarse = (read / total[..., None]).permute(0, 3, 1, 2)
+        return coarse, best[:, None] / sharpness, memory.flatten(1), cell.flatten(1)
+
+    def _fine(self, query: Features, memories: Sequence[Memory], memory: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention at stride 4 in a window around the best coarse ``cell`` of ``memory``, both (B, queries).
+
+        The four queries of a coarse cell share its window, one gather of 6 x 6 keys, and each sees its own 5 x 5.
+        """
+        batch, channels, height, width = query.key4.shape
+        height8, width8 = query.key8.shape[-2:]
+        device = cell.device
+        reach = torch.arange(-FINE_RADIUS, FINE_RADIUS + 2, device=device)
+        rows = (2 * (cell // width8)[..., None] + reach).clamp(0, height - 1) * width
+        columns = (2 * (cell % width8)[..., None] + reach).clamp(0, width - 1)
+        base = (torch.arange(batch, device=device)[:, None] * len(memories) + memory) * (height * width)
+        flat = (base[..., None, None] + rows[..., :, None] + columns[..., None, :]).flatten()
+        keys = torch.stack([tokens(m.key4) for m in memories], 1).flatten(0, 2)
+        values = torch.stack([tokens(m.value4) for m in memories], 1).flatten(0, 2)
+        window = len(reach) ** 2
+        gathered = keys.index_select(0, flat).view(-1, window, channels)
+        queries = F.pad(query.key4, (0, 2 * width8 - width, 0, 2 * height8 - height))
+        queries = queries.view(batch, channels, height8, 2, width8, 2).permute(0, 2, 4, 3, 5, 1)
+        sharpness = self.log_sharpness4.exp()
+        match = torch.bmm(queries.reshape(-1, 4, channels) * sharpness, gathered.transpose(1, 2)) + _own_window(device)
+        weights = torch.softmax(match, 2)
+        found = torch.bmm(weights, values.index_select(0, flat).view(-1, window, 3))
+        entropy = -(weights * (weights + 1e-6).log()).sum(2, keepdim=True)
+        result = torch.cat([found, match.max(2, keepdim=True)[0] / sharpness, entropy], 2)
+        plane = result.view(batch, height8, width8, 2, 2, 5).permute(0, 5, 1, 3, 2, 4)
+        plane = plane.reshape(batch, 5, 2 * height8, 2 * width8)[..., :height, :width]
+        return plane[:, :3], plane[:, 3:]
+
+
+def _in_band(x: Tensor, place: Band) -> Tensor:
+    """(B, c, h, w) -> (B, h, n w, c): for every row the cells of its band; (B, 1, h w, c) when that is everything."""
+    if place.mask is None:
+        return tokens(x)[:, None]
+    return x.permute(0, 2, 3, 1)[:, place.rows].flatten(2, 3)
+
+
+def _similarity(queries: Tensor, memory: Memory, place: Band) -> Tensor:
+    """(B, h, w, cells in the band): dot products; what is not trusted or out of reach is masked."""
+    keys = _in_band(memory.key8, place).transpose(2, 3)
+    if place.mask is not None:
+        mask = place.mask.expand(len(queries), *place.mask.shape).flatten(0, 1)
+        return torch.baddbmm(mask, queries.flatten(0, 1), keys.flatten(0, 1)).view(*queries.shape[:3], -1)
+    similarity = (queries.flatten(1, 2) @ keys[:, 0]).view(*queries.shape[:3], -1)
+    hidden = memory.value(8)[:, 2:].flatten(2)[:, None] < 0.5
+    return similarity.masked_fill(hidden, MASKED) if bool(hidden.any()) else similarity
+
+
+def _read(weights: Tensor, values: Tensor) -> Tensor:
+    """weights: (B, h, w, cells); values: (B, h, cells, c), or (B, 1, cells, c) for every row; (B, h, w, c)."""
+    if values.shape[1] == weights.shape[1]:
+        return weights @ values
+    return (weights.flatten(1, 2) @ values[:, 0]).view(*weights.shape[:3], -1)
+
+
+@lru_cache(maxsize=4)
+def _own_window(device: torch.device) -> Tensor:
+    """(4, 36): which of a coarse cell's 6 x 6 keys each of its 2 x 2 queries sees, 0 or a large negative number."""
+    side = 2 * FINE_RADIUS + 2
+    mask = torch.full((2, 2, side, side), MASKED)
+    for y in (0, 1):
+        for x in (0, 1):
+            mask[y, x, y : y + side - 1, x : x + side - 1] = 0
+    return mask.view(4, side * side).to(device)

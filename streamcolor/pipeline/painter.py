@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamcolor.color.convert import lightness
+from streamcolor.color.convert import grey_lightness, lightness, rgb_to_lab
 from streamcolor.color.planes import chroma_planes
-from streamcolor.color.standards import ColorSpace
+from streamcolor.color.standards import ColorSpace, Matrix
 from streamcolor.colorizers.cache import Entry, ReferenceCache
-from streamcolor.colorizers.contract import Colorizer
-from streamcolor.film.references import Assigned, ReferencePlanner, reference_tensors
+from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.film.references import Assigned, ReferencePicture, ReferencePlanner
 from streamcolor.film.shots import FrameReady, Shot, ShotFinder
 from streamcolor.frame import Frame
 from streamcolor.media.reader import FilmInfo
@@ -70,6 +71,20 @@ def working_size(height: int, width: int, short_side: int, multiple: int) -> tup
     scale = min(1.0, short_side / min(height, width))
     h, w = (max(round(side * scale / multiple), 1) * multiple for side in (height, width))
     return h, w
+
+
+def guide(picture: ReferencePicture, size: tuple[int, int], matrix: Matrix) -> Reference:
+    """A reference at working size (h, w), its lightness that of the grey the film would have made of it."""
+    rgb, alpha = picture.pixels()
+    small = np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    opaque = np.asarray(cv2.resize(alpha, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    _, ab = rgb_to_lab(small)
+    return Reference(
+        lightness=torch.from_numpy(grey_lightness(small, matrix))[None, None],
+        ab=torch.from_numpy(np.clip(ab, -110, 110))[None],
+        opaque=torch.from_numpy(opaque)[None, None],
+        frame=picture.frame,
+    )
 
 
 class Painter:
@@ -134,17 +149,18 @@ class Painter:
 
     def _lightness(self, frame: Frame) -> torch.Tensor:
         h, w = self.size
-        small = cv2.resize(frame.luma, (w, h), interpolation=cv2.INTER_AREA)
+        small = cast("Plane", cv2.resize(frame.luma, (w, h), interpolation=cv2.INTER_AREA))
         return torch.from_numpy(lightness(small, frame.depth, self.space))[None, None]
 
     def _follow_shots(self, ready: FrameReady) -> None:
         """Fill the cache when a shot starts, when the next one shines through, when a reference comes into reach."""
         shot, frame = ready.shot, ready.frame
         if not self.shots or self.shots[-1].number != shot.number:
-            self._start(shot, frame, ready.known)
+            self._start(ready)
         elif ready.blending is not None:
             if self._coming is None:
-                self._coming = (ready.blending.number, *self._assigned(ready.blending, frame, ready.known))
+                known = ready.known if ready.blending_known is None else ready.blending_known
+                self._coming = (ready.blending.number, *self._assigned(ready.blending, ready.preview, known))
                 for entry in self._coming[2]:
                     self.cache.add_reference(entry)
         else:
@@ -152,11 +168,12 @@ class Painter:
                 self.cache.add_reference(self._encode(assigned))
                 self.shots[-1].references.append((assigned.reference.name, assigned.score))
 
-    def _start(self, shot: Shot, frame: Frame, known: int) -> None:
+    def _start(self, ready: FrameReady) -> None:
+        shot = ready.shot
         if self._coming is not None and self._coming[0] == shot.number:
             _, assigned, entries = self._coming
         else:
-            assigned, entries = self._assigned(shot, frame, known)
+            assigned, entries = self._assigned(shot, ready.preview, ready.known)
         self._coming = None
         self.cache.start_shot(entries, keep_recent=shot.transition == "dissolve")
         report = ShotReport(shot.number, shot.start, shot.transition, stop=shot.start)
@@ -170,4 +187,4 @@ class Painter:
         return assigned, [self._encode(a) for a in assigned]
 
     def _encode(self, assigned: Assigned) -> Entry:
-        return self.colorizer.encode(reference_tensors(assigned.reference, self.size, self.space.matrix))
+        return self.colorizer.encode(guide(assigned.reference, self.size, self.space.matrix))

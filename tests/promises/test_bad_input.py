@@ -209,11 +209,12 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, key: Path, capsys: pytest
 
 def test_a_read_only_folder(small_disk: Path, film: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    refused(["run", film, "--ref", key, "-o", small_disk / "out.mp4"], 4, "out.mp4", capsys, small_disk)
+    refused(["run", film, "--ref", key, "-o", small_disk / "out.mp4"], 4, "read-only", capsys, small_disk)
 
 
-def test_ctrl_c_leaves_nothing_and_says_how_to_go_on(tmp_path: Path, key: Path) -> None:
+def test_ctrl_c_leaves_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mkv", [scene(120, 160, n, 8) for n in range(400)])
+    key = write_keyframe(tmp_path / "key.png", scene(120, 160, 0, 8))
     before = sorted(tmp_path.iterdir())
     words = [str(COMMAND), "run", str(film), "--ref", str(key), "--progress", str(tmp_path / "progress")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)

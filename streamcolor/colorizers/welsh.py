@@ -80,7 +80,7 @@ class Welsh:
     def encode(self, reference: Reference) -> Entry:
         """Samples of a reference: lightness, and a*, b* where it is opaque."""
         lightness = reference.lightness[0, 0].numpy()
-        rows, columns = jittered(*lightness.shape, np.random.default_rng(self.seed))
+        rows, columns = jittered(lightness.shape[0], lightness.shape[1], np.random.default_rng(self.seed))
         seen = reference.opaque[0, 0].numpy()[rows, columns] > 0.5
         if not seen.any():
             seen[:] = True

@@ -33,7 +33,7 @@ class Propagator:
         size=240,
         size_multiple=16,
         license="Apache-2.0",
-        policy=CachePolicy(recent=1, every=5, older=2),
+        policy=CachePolicy(recent=1),
     )
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:

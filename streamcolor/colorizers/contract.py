@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,8 +18,6 @@ class ColorizerInfo:
     """What a caller must know of a model before it runs.
 
     id: name in the registry and on the command line.
-    title: one line for ``streamcolor models``.
-    paper: where it is published, or "streamcolor".
     references: True when reference pictures guide it.
     size: working short side in pixels that it is meant for; a smaller film keeps its own size.
     size_multiple: height and width handed to it are multiples of this (the caller resizes).
@@ -27,8 +26,6 @@ class ColorizerInfo:
     """
 
     id: str
-    title: str
-    paper: str
     references: bool
     size: int
     size_multiple: int
@@ -50,6 +47,14 @@ class Reference:
     ab: torch.Tensor
     opaque: torch.Tensor
     frame: int | None = None
+
+    @property
+    def identity(self) -> int:
+        """The same for equal pictures: by it a model finds what it remembers of a reference, whatever its place."""
+        checksum = 0
+        for tensor in (self.lightness, self.ab, self.opaque):
+            checksum = zlib.crc32(tensor.contiguous().numpy().tobytes(), checksum)
+        return checksum
 
 
 class Colorizer(Protocol):

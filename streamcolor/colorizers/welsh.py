@@ -64,8 +64,6 @@ class Welsh:
 
     info = ColorizerInfo(
         id="welsh",
-        title="color transfer by luminance and texture statistics",
-        paper="Welsh, Ashikhmin, Mueller 2002",
         references=True,
         size=240,
         size_multiple=1,
@@ -90,6 +88,7 @@ class Welsh:
             "rows": torch.from_numpy(rows),
             "columns": torch.from_numpy(columns),
             "ab": reference.ab[0][:, rows, columns].contiguous(),
+            "identity": torch.tensor(reference.identity),
         }
         return Entry(tensors, reference.frame)
 
@@ -100,8 +99,8 @@ class Welsh:
             empty = torch.zeros(2, *target.shape)
             return Chroma(empty, empty[:1].clone()), None
         held = cache.rolling[-1].tensors if cache.rolling else {}
-        count = len(cache.permanent)
-        if int(held.get("references", torch.tensor(-1))) == count:
+        references = torch.stack([entry.tensors["identity"] for entry in cache.permanent])
+        if "references" in held and torch.equal(held["references"], references):
             table, ab, mean, spread = held["table"], held["ab"], held["mean"], held["spread"]
         else:
             mean = held.get("mean", torch.tensor(float(target.mean())))
@@ -111,7 +110,7 @@ class Welsh:
         texture = np.rint(np.minimum(deviation(target), _LARGEST_DEVIATION) / _TABLE_STEP).astype(np.int64)
         chosen = table.numpy()[level, texture]
         colors = torch.from_numpy(ab.numpy()[:, chosen])
-        tensors = {"table": table, "ab": ab, "mean": mean, "spread": spread, "references": torch.tensor(count)}
+        tensors = {"table": table, "ab": ab, "mean": mean, "spread": spread, "references": references}
         return Chroma(colors, torch.full((1, *target.shape), 0.3)), Entry(tensors, frame)
 
     def _matched(self, cache: ReferenceCache, mean: float, spread: float) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ app.command("models")(models.command)
 app.add_typer(train_command.app, name="train")
 
 # All wrong calls that the parser finds; typer offers only this child by name.
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _version(wanted: bool) -> None:

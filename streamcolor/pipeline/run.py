@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -172,6 +173,6 @@ def suggest(shots: Sequence[ShotReport], most: int = 5) -> list[int]:
 def _prepare_torch(threads: int) -> None:
     import torch
 
-    if threads:
-        torch.set_num_threads(threads)
+    # One processor is left to decoding and encoding: threads of torch that wait for each other would spin on it.
+    torch.set_num_threads(threads or max((os.cpu_count() or 2) - 1, 1))
     torch.set_flush_denormal(True)

@@ -8,7 +8,8 @@ import torch
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
-from streamcolor.colorizers.flow import Flow, agreement, fill, flow_between, sample, to_grey
+from streamcolor.colorizers.flow import Flow, fill
+from streamcolor.colorizers.tracks import agreement, flow_between, sample, to_grey
 
 SIDE = 160
 

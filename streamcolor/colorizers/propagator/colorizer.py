@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -14,9 +15,12 @@ from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Reference
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
+from streamcolor.colorizers.tracks import Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma
 
+# Weight of a color that flow has followed without doubt; measured best between 0.8 and 1 (train/LOG.md).
+TRACKED = 0.85
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
 RECENT_RADIUS = 6
 OLDER_RADIUS = 12
@@ -27,8 +31,6 @@ class Propagator:
 
     info = ColorizerInfo(
         id="propagator",
-        title="attention over references and recent frames (default)",
-        paper="streamcolor",
         references=True,
         size=240,
         size_multiple=16,
@@ -54,7 +56,13 @@ class Propagator:
             trust = F.avg_pool2d(opaque, 4)
             ab = F.avg_pool2d(reference.ab.to(self.device) * opaque, 4) / trust.clamp_min(1e-3)
             memory = Memory.of(features, ab / AB_SCALE, trust)
-        return Entry(_tensors(memory), reference.frame)
+        picture = {
+            "lightness": reference.lightness[0, 0].contiguous(),
+            "ab": reference.ab[0].permute(1, 2, 0).contiguous(),
+            "opaque": reference.opaque[0, 0].contiguous(),
+            "identity": torch.tensor(reference.identity),
+        }
+        return Entry(_tensors(memory) | picture, reference.frame)
 
     def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has stride 4."""
@@ -66,10 +74,29 @@ class Propagator:
                 for entry in cache.rolling
             ]
             output = self.network(features, references, recent)
-            trust = torch.sigmoid(output.trust_logit4)
-            memory = Memory.of(features, output.ab4, trust)
-            ab = (output.ab4[0] * AB_SCALE).clamp(-110, 110)
-        return Chroma(ab.cpu(), trust[0].cpu()), Entry(_tensors(memory), frame)
+            ab, trust = output.ab4 * AB_SCALE, torch.sigmoid(output.trust_logit4)
+            tracks = None
+            if references:
+                here = np.array(lightness[0, 0].numpy())
+                held = cache.rolling[-1].tensors if cache.rolling else None
+                tracks = Tracks.follow(here, held, cache.permanent, frame)
+                ab, trust = self._follow_tracks(ab, trust, *tracks.colors(cache.permanent, frame))
+            ab = ab.clamp(-110, 110)
+            memory = Memory.of(features, ab / AB_SCALE, trust)
+        state = {} if tracks is None else tracks.tensors(here)
+        return Chroma(ab[0].cpu(), trust[0].cpu()), Entry(_tensors(memory) | state, frame)
+
+    def _follow_tracks(self, ab: Tensor, trust: Tensor, tracked: Float32, certain: Float32) -> tuple[Tensor, Tensor]:
+        """Where flow can follow a pixel back to a reference, its color there weighs ``TRACKED``; the network the rest.
+
+        tracked: (h, w, 2) and certain: (h, w) as ``Tracks.colors`` gives them. ab, trust: (1, c, h/4, w/4).
+        """
+        sure = torch.from_numpy(certain)[None, None].to(self.device)
+        colors = torch.from_numpy(tracked).permute(2, 0, 1)[None].to(self.device)
+        share = F.avg_pool2d(sure, 4)
+        followed = F.avg_pool2d(colors * sure, 4) / share.clamp_min(1e-3)
+        weight = TRACKED * share
+        return ab + weight * (followed - ab), trust + weight * (1 - trust)
 
     def _scaled(self, lightness: Tensor) -> Tensor:
         scaled = lightness.to(self.device) / 100 - 0.5

@@ -1,0 +1,170 @@
+"""Where every pixel of a frame lies in the references, followed by optical flow from frame to frame.
+
+DIS flow (Kroeger, Timofte, Dai, Van Gool, "Fast Optical Flow using Dense Inverse Search", 2016), checked forwards and
+backwards. The map of a reference is accumulated along the film and anchored to the reference again before it
+drifts; colors are sampled once, from the reference, and so do not blur. The film comes in one direction only: a
+reference that lies ahead is reached by direct flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streamcolor.colorizers.cache import Entry
+
+Float32 = NDArray[np.float32]
+Grey = NDArray[np.uint8]
+
+ANCHOR_EVERY = 8
+ANCHOR_BELOW = 0.6
+DECAY = 0.98
+# Largest difference in L* between a pixel and the one it is said to come from.
+LIGHTNESS_TOLERANCE = 12.0
+
+
+def to_grey(lightness: Float32) -> Grey:
+    """The picture that flow sees: round(2.55 L*)."""
+    return np.asarray(np.rint(lightness * 2.55), np.uint8)
+
+
+def flow_between(a: Grey, b: Grey, start: Float32 | None = None) -> Float32:
+    """(h, w, 2) displacement in pixels: what lies at x in ``a`` lies at x + flow in ``b``. start: first guess."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    if start is None:
+        return np.asarray(dis.calc(a, b, np.empty(0, np.float32)), np.float32)
+    return np.asarray(dis.calc(a, b, start.copy()), np.float32)
+
+
+def sample(values: Float32, flow: Float32) -> Float32:
+    """Values (h, w) or (h, w, c) at x + flow, bilinear; beyond the border its nearest pixel."""
+    height, width = flow.shape[:2]
+    x = np.arange(width, dtype=np.float32) + flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
+    moved = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
+
+
+def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> tuple[NDArray[np.bool_], Float32]:
+    """Where a flow is to be believed, and its forward-backward residual in pixels, (h, w) each.
+
+    |f + b(x + f)|^2 <= 0.01 (|f|^2 + |b(x + f)|^2) + 0.5, the lightness agrees within 12, and x + f is inside.
+    """
+    height, width = here.shape
+    returned = sample(back, forth)
+    residual = ((forth + returned) ** 2).sum(-1)
+    loop = residual <= 0.01 * ((forth**2).sum(-1) + (returned**2).sum(-1)) + 0.5
+    alike = np.abs(here - sample(there, forth)) <= LIGHTNESS_TOLERANCE
+    x = np.arange(width) + forth[..., 0]
+    y = np.arange(height)[:, None] + forth[..., 1]
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return loop & alike & inside, np.asarray(np.sqrt(residual), np.float32)
+
+
+@dataclass(slots=True)
+class Tracks:
+    """State of the references that are followed, in their order in the cache.
+
+    identity: (K,) ``Reference.identity`` of each. maps: (K, h, w, 2), x + map lies in the reference. trust: (K, h, w)
+    in [0, 1]. entered: (K,) number of the frame at which each was first seen. back, believed: flow to the frame before (h, w, 2) and where it holds; None at first.
+    """
+
+    identity: NDArray[np.int64]
+    maps: Float32
+    trust: Float32
+    entered: NDArray[np.int64]
+    back: Float32 | None = None
+    believed: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def follow(
+        cls, here: Float32, held: Mapping[str, Tensor] | None, references: Sequence[Entry], frame: int
+    ) -> Tracks:
+        """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
+
+        An entry of a reference holds ``lightness`` (h, w) and ``identity`` ().
+        """
+        count, (height, width) = len(references), here.shape
+        tracks = cls(
+            identity=np.array([int(entry.tensors["identity"]) for entry in references], np.int64),
+            maps=np.zeros((count, height, width, 2), np.float32),
+            trust=np.zeros((count, height, width), np.float32),
+            entered=np.full(count, frame, np.int64),
+        )
+        known = tracks._move_on(here, held) if held is not None else frozenset()
+        for number, entry in enumerate(references):
+            age = abs(frame - tracks.origin(number, entry))
+            if number not in known:
+                tracks._anchor(number, here, entry, None)
+            elif age % ANCHOR_EVERY == 0 or tracks.trust[number].mean() < ANCHOR_BELOW:
+                tracks._anchor(number, here, entry, tracks.maps[number])
+        same = [np.array_equal(here, entry.tensors["lightness"].numpy()) for entry in references]
+        if any(same):
+            # The frame is a reference: nobody else has a say.
+            tracks.trust[np.logical_not(same)] = 0
+        return tracks
+
+    def origin(self, number: int, entry: Entry) -> int:
+        """Number of the frame that a reference counts from: its own, or the one at which it came in."""
+        return entry.frame if entry.frame is not None else int(self.entered[number])
+
+    def colors(self, references: Sequence[Entry], frame: int) -> tuple[Float32, Float32]:
+        """What the references say: mean by trust and nearness in time (h, w, 2), and the sum of trust (h, w).
+
+        An entry holds ``ab`` (h, w, 2) and ``opaque`` (h, w) beside ``lightness``.
+        """
+        total = np.zeros((*self.trust.shape[1:], 1), np.float32)
+        ab = np.zeros((*self.trust.shape[1:], 2), np.float32)
+        certain = np.zeros(self.trust.shape[1:], np.float32)
+        for number, entry in enumerate(references):
+            opaque = sample(entry.tensors["opaque"].numpy(), self.maps[number])
+            sure = self.trust[number] * (opaque > 0.5)
+            weight = (sure / (1 + abs(frame - self.origin(number, entry))))[..., None]
+            ab += weight * sample(entry.tensors["ab"].numpy(), self.maps[number])
+            total += weight
+            certain += sure
+        return np.asarray(ab / np.maximum(total, 1e-12), np.float32), np.minimum(certain, 1)
+
+    def tensors(self, here: Float32) -> dict[str, Tensor]:
+        """What the next frame needs: the state and this frame's ``lightness``."""
+        return {
+            "identity": torch.from_numpy(self.identity),
+            "lightness": torch.from_numpy(here),
+            "maps": torch.from_numpy(self.maps),
+            "trust": torch.from_numpy(self.trust),
+            "entered": torch.from_numpy(self.entered),
+        }
+
+    def _move_on(self, here: Float32, held: Mapping[str, Tensor]) -> frozenset[int]:
+        """Take the maps of the frame before along the flow to it; which of the references had one."""
+        before = held["lightness"].numpy()
+        now, then = to_grey(here), to_grey(before)
+        back, forth = flow_between(now, then), flow_between(then, now)
+        believed, _ = agreement(back, forth, here, before)
+        places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
+        known = {n: places[i] for n, i in enumerate(self.identity.tolist()) if i in places}
+        for number, place in known.items():
+            self.maps[number] = back + sample(held["maps"][place].numpy(), back)
+            self.trust[number] = DECAY * believed * sample(held["trust"][place].numpy(), back)
+            self.entered[number] = int(held["entered"][place])
+        self.back, self.believed = back, believed
+        return frozenset(known)
+
+    def _anchor(self, number: int, here: Float32, entry: Entry, start: Float32 | None) -> None:
+        """Flow straight to the reference, from a first guess where there is one; taken where it comes back."""
+        there = entry.tensors["lightness"].numpy()
+        if np.array_equal(here, there):
+            self.maps[number], self.trust[number] = 0, 1
+            return
+        forth = flow_between(to_grey(here), to_grey(there), start)
+        back = flow_between(to_grey(there), to_grey(here), None if start is None else -start)
+        believed, residual = agreement(forth, back, here, there)
+        self.maps[number] = forth if start is None else np.where(believed[..., None], forth, start)
+        trust = self.trust[number]
+        self.trust[number] = np.where(believed, np.maximum(trust, np.exp(-residual / 2)), trust)

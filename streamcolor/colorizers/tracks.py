@@ -71,8 +71,10 @@ def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> t
 class Tracks:
     """State of the references that are followed, in their order in the cache.
 
-    identity: (K,) ``Reference.identity`` of each. maps: (K, h, w, 2), x + map lies in the reference. trust: (K, h, w)
-    in [0, 1]. entered: (K,) number of the frame at which each was first seen. back, believed: flow to the frame before (h, w, 2) and where it holds; None at first.
+    identity: (K,) ``Reference.identity`` of each.
+    maps: (K, h, w, 2) pixels; x + map lies in the reference. trust: (K, h, w) in [0, 1].
+    entered: (K,) number of the frame at which each was first seen.
+    back, believed: flow to the frame before (h, w, 2) and where it holds (h, w); None at first.
     """
 
     identity: NDArray[np.int64]

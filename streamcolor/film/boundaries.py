@@ -2,9 +2,9 @@
 
 Three witnesses propose boundaries, and each proposal is examined before it counts:
 
-* PySceneDetect proposes hard cuts, on pictures whose exposure has been evened out: flicker and dark film look alike to it.
-  A proposal stands when the pictures before and after it do not find each other's blocks again, however far the camera
-  moved, and when the old picture does not return at once: flashes, torn frames and scratches are not cuts.
+* PySceneDetect proposes hard cuts, on pictures whose exposure has been evened out, so that flicker is gone and dark
+  film is as clear as bright film. A proposal stands when the pictures before and after it do not find each other's
+  blocks again, and the old picture does not return at once: flashes, torn frames and scratches are not cuts.
 * ``DissolveDetector`` proposes gradual transitions; the clean pictures beside one must not show the same scene.
 * A picture that comes back after blank frames starts a shot in the blank, unless it is the old picture after a dropout.
 """
@@ -37,6 +37,7 @@ _SAME_AFTER_DISSOLVE = 0.75
 _REMEMBERED = 96
 _AROUND_BLANK = (1, 4, 8, 12)
 _FADED = 0.6
+_COARSE = (32, 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ class BoundaryFinder:
         """Take the next frame, (h, w) uint8 luma about 256 wide; returns the boundaries decided by it, in order."""
         settled, number = self.settled, self._count
         small = cv2.resize(picture, SMALL[::-1], interpolation=cv2.INTER_AREA)
-        look = _Look(np.asarray(small), contrast(picture))
+        # Grain is averaged away before a frame is called blank.
+        coarse = cv2.resize(small, _COARSE, interpolation=cv2.INTER_AREA)
+        look = _Look(np.asarray(small), contrast(coarse))
         self._looks[number] = look
         self._looks.pop(number - _REMEMBERED, None)
         self._count += 1

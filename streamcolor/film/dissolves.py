@@ -1,10 +1,9 @@
 """Dissolves: one picture melts into another over several frames.
 
-A dissolve frame is (1 - a) A + a B with a rising from 0 to 1 (C. W. Ngo, T. C. Pong, R. T. Chin, "Detection of gradual
-transitions through temporal slice analysis", 1999; H. J. Zhang, A. Kankanhalli, S. W. Smoliar, "Automatic partitioning
-of full-motion video", 1993, for the comparison over more than one frame). For a pair of frames A, B the share a of every
-frame between them is its projection on B - A. All projections come out of the scalar products of very small pictures,
-so that a frame costs one matrix product whatever the number of windows tried.
+A dissolve frame is g ((1 - a) A + a B) with a rising from 0 to 1 and g the flicker of old film; A and B are compared
+over their distance, as in H. J. Zhang, A. Kankanhalli, S. W. Smoliar, "Automatic partitioning of full-motion video",
+Multimedia Systems 1, 1993. The shares of every frame between them are a least-squares fit, and all fits come out of the
+scalar products of very small pictures: a frame costs one matrix product, whatever the number of windows tried.
 """
 
 from __future__ import annotations
@@ -21,17 +20,20 @@ _SPANS = (4, 6, 8, 11, 15, 20, 26, 34, 44, 57, 74)
 _HELD = 80
 
 _MIXED = (0.08, 0.92)
-_LARGEST_RESIDUAL = 0.36
+_LARGEST_RESIDUAL = 0.33
 _LARGEST_STEP = 0.62
 _LARGEST_FALL = 0.06
 _SMALLEST_DISTANCE = 9.0
+_SMALLEST_ANGLE = 5.0
+_GAINS = (0.8, 1.25)
+_BLACK = 16.0
 _REST = 4
 _FLAT_SLOPE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Frames ``first`` to ``stop - 1`` are mixed of ``old`` and ``new``, the numbers of the clean frames beside them."""
+    """Frames ``first`` to ``stop - 1`` mix two pictures; ``old`` and ``new`` are the clean frames beside them."""
 
     first: int
     stop: int
@@ -59,7 +61,7 @@ class DissolveDetector:
         The numbers count the pictures pushed, from 0.
         """
         small = cv2.resize(picture, _GRID[::-1], interpolation=cv2.INTER_AREA)
-        small = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.8).ravel()
+        small = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.8).ravel() - _BLACK
         # The newest picture is the last row.
         self._pictures[:-1] = self._pictures[1:]
         self._products[:-1, :-1] = self._products[1:, 1:]
@@ -71,17 +73,28 @@ class DissolveDetector:
     def _blend(self, span: int) -> Blend | None:
         """The blend between the newest frame and the one ``span`` frames before, if all between are on the line."""
         g, a, b = self._products, _HELD - 1 - span, _HELD - 1
+        across = g[a, a] * g[b, b] - g[a, b] ** 2
         distance = g[b, b] - 2 * g[a, b] + g[a, a]
-        if distance < _SMALLEST_DISTANCE**2 * self._pictures.shape[1]:
+        samples = self._pictures.shape[1]
+        if distance < _SMALLEST_DISTANCE**2 * samples or across < _SMALLEST_ANGLE**2 * samples * max(g[a, a], g[b, b]):
             return None
+        # Least squares of every frame on A and B: its share of each, up to the gain that flicker gives it.
         inside = np.arange(a, b + 1)
-        share = (g[inside, b] - g[inside, a] - g[a, b] + g[a, a]) / distance
-        away = np.diagonal(g)[inside] - 2 * g[inside, a] + g[a, a] - share**2 * distance
+        of_old = (g[inside, a] * g[b, b] - g[inside, b] * g[a, b]) / across
+        of_new = (g[inside, b] * g[a, a] - g[inside, a] * g[a, b]) / across
+        gain = of_old + of_new
+        if gain.min() < _GAINS[0] or gain.max() > _GAINS[1]:
+            return None
+        share = of_new / gain
+        away = np.diagonal(g)[inside] - of_old * g[inside, a] - of_new * g[inside, b]
         steps = np.diff(share)
-        if away.max() > _LARGEST_RESIDUAL**2 * distance or steps.max() > _LARGEST_STEP or steps.min() < -_LARGEST_FALL:
+        if away.max() > _LARGEST_RESIDUAL**2 * distance or steps.min() < -_LARGEST_FALL:
             return None
         mixed = np.flatnonzero((share > _MIXED[0]) & (share < _MIXED[1]))
         if mixed.size == 0 or mixed[-1] - mixed[0] + 1 != mixed.size:
+            return None
+        # A hard cut and some motion around it must not pass for a dissolve of many frames.
+        if steps.max() > min(_LARGEST_STEP, 0.1 + 4 / mixed.size):
             return None
         first, last = int(mixed[0]), int(mixed[-1])
         rest = min(_REST, span // 4 + 1)

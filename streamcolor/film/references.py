@@ -37,20 +37,20 @@ _NUMBER = re.compile(r"(\d+)$")
 class ReferencePicture:
     """A reference on disk; its pixels are read when a shot needs them, so that any number of them costs nothing.
 
-    frame: number of the frame it was painted on, or None. shape: (H, W) of the film. small: evened small
-    luminance picture that it is matched by.
+    frame: number of the frame it was painted on, or None. aspect: width / height that it is fitted to. small: evened
+    small luminance picture that it is matched by.
     """
 
     path: Path
     name: str
     frame: int | None
-    shape: tuple[int, int]
+    aspect: float
     fit: str
     small: Float32 = field(repr=False, compare=False)
 
     def pixels(self) -> tuple[Float32, Float32]:
         """R'G'B' (h, w, 3) and alpha (h, w), float32 in [0, 1], of the film's aspect. Raises InputError."""
-        return _fitted(*_read(self.path), self.shape, self.fit, self.path)
+        return _fitted(*_read(self.path), self.aspect, self.fit)
 
 
 def load_references(
@@ -74,10 +74,10 @@ def load_references(
     for spec in specs:
         for path, frame in _named(spec, rate):
             rgb, alpha = _read(path)
-            _check_aspect(rgb, width, height, sample_aspect, fit, path)
-            rgb, alpha = _fitted(rgb, alpha, (height, width), fit, path)
+            aspect = _aspect(rgb, width, height, sample_aspect, fit, path)
+            rgb, alpha = _fitted(rgb, alpha, aspect, fit)
             grey = grey_lightness(rgb, Matrix.BT709)
-            found.append(ReferencePicture(path, path.name, frame, (height, width), fit, small_picture(grey)))
+            found.append(ReferencePicture(path, path.name, frame, aspect, fit, small_picture(grey, 100)))
     return found
 
 
@@ -146,22 +146,22 @@ def _read(path: Path) -> tuple[Float32, Float32]:
     return np.ascontiguousarray(scaled[..., 2::-1]), alpha
 
 
-def _check_aspect(rgb: Float32, width: int, height: int, sample: Fraction | None, fit: str, path: Path) -> None:
-    if fit != "refuse":
-        return
+def _aspect(rgb: Float32, width: int, height: int, sample: Fraction | None, fit: str, path: Path) -> float:
+    """The film's aspect ratio, of its samples or of its display, whichever is nearer to the picture's."""
     mine = rgb.shape[1] / rgb.shape[0]
-    theirs = {width / height, width / height * float(sample or 1)}
-    if min(abs(mine / aspect - 1) for aspect in theirs) > ASPECT_TOLERANCE:
+    aspects = (width / height * float(sample or 1), width / height)
+    nearest = min(aspects, key=lambda aspect: abs(mine / aspect - 1))
+    if fit == "refuse" and abs(mine / nearest - 1) > ASPECT_TOLERANCE:
         raise InputError(
             f"the reference {path} is {rgb.shape[1]}x{rgb.shape[0]} (aspect {mine:.3f}) and the film {width}x{height} "
-            f"({min(theirs):.3f}); choose how it shall fit: --fit crop|pad|stretch"
+            f"(aspect {nearest:.3f}); choose how it shall fit: --fit crop|pad|stretch"
         )
+    return nearest
 
 
-def _fitted(rgb: Float32, alpha: Float32, shape: tuple[int, int], fit: str, path: Path) -> tuple[Float32, Float32]:
+def _fitted(rgb: Float32, alpha: Float32, aspect: float, fit: str) -> tuple[Float32, Float32]:
     """Crop the middle, or pad with transparency, to the film's aspect ratio; otherwise as it is (it is stretched)."""
     height, width = rgb.shape[:2]
-    aspect = shape[1] / shape[0]
     if fit == "crop":
         w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
         x, y = (width - w) // 2, (height - h) // 2
@@ -228,7 +228,7 @@ class ReferencePlanner:
         return [assigned for n in here if (assigned := self._take(n, None)) is not None]
 
     def _resembling(self, numbers: Iterable[int], frame: Frame) -> list[Assigned]:
-        look = small_picture(frame.luma)
+        look = small_picture(frame.luma, 2**frame.depth - 1)
         result = []
         for number in numbers:
             if number in self._taken:

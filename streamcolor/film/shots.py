@@ -132,13 +132,12 @@ class ShotFinder:
         factor = max(1, round(frame.width / _WIDTH))
         height, width = max(frame.height // factor, 1), max(frame.width // factor, 1)
         luma = frame.luma[: height * factor, : width * factor]
-        picture = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
-        if frame.depth > 8:
-            picture = (picture >> (frame.depth - 8)).astype(np.uint8)
+        reduced = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint16)
+        picture = (reduced >> (frame.depth - 8)).astype(np.uint8)
         if self._size is None:
             self._size = (width, height)
         if self._size != (width, height):
-            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+            picture = np.asarray(cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA), np.uint8)
         return np.asarray(picture, dtype=np.uint8)
 
     def _expect(self, boundary: Boundary) -> None:

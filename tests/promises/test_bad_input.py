@@ -14,9 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from films import read_luma, scene, write_film, write_keyframe
 
 from streamcolor.commands import main
+
+from films import read_luma, scene, write_film, write_keyframe
 
 COMMAND = Path(sys.executable).with_name("streamcolor")
 
@@ -31,9 +32,7 @@ def key(tmp_path: Path) -> Path:
     return write_keyframe(tmp_path / "key.png", scene(64, 96, 0, 8))
 
 
-def refused(
-    words: list[str | Path], code: int, says: str, capsys: pytest.CaptureFixture[str], folder: Path
-) -> None:
+def refused(words: list[str | Path], code: int, says: str, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """The command ends with this code and one sentence that holds ``says``; the folder is as before."""
     before = sorted(folder.rglob("*"))
     with pytest.raises(SystemExit) as stopped:
@@ -99,7 +98,9 @@ def test_a_film_of_no_frames(tmp_path: Path, key: Path, capsys: pytest.CaptureFi
     refused(["run", tmp_path / "nothing.mp4", "--ref", key], 3, "nothing.mp4", capsys, tmp_path)
 
 
-def test_an_mp4_cut_off_before_its_index(tmp_path: Path, film: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_mp4_cut_off_before_its_index(
+    tmp_path: Path, film: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     refused(["run", cut, "--ref", key], 3, "cut.mp4", capsys, tmp_path)
@@ -124,7 +125,8 @@ def test_an_odd_sized_film_works_and_keeps_its_luma(
     odd = write_film(tmp_path / "odd.mkv", [scene(63, 95, n, 8) for n in range(4)])
     for codec, output in (("libx264", "odd.mp4"), ("ffv1", "odd.color.mkv")):
         with pytest.raises(SystemExit) as stopped:
-            main(["run", str(odd), "--ref", str(key), "-o", str(tmp_path / output), "--codec", codec, "--model", "welsh"])
+            words = ["run", odd, "--ref", key, "-o", tmp_path / output, "--codec", codec, "--model", "welsh"]
+            main([str(word) for word in words])
         assert stopped.value.code == 0
     assert "4:4:4" in capsys.readouterr().err
     for mine, theirs in zip(read_luma(tmp_path / "odd.color.mkv")[0], read_luma(odd)[0], strict=True):

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from films import scene, write_film, write_keyframe
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
+
+from films import scene, write_film, write_keyframe
 
 COMMAND = Path(sys.executable).with_name("streamcolor")
 
@@ -23,9 +24,7 @@ def peak_memory(film: Path, key: Path, output: Path, model: str) -> int:
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     words = [COMMAND, "run", film, "--ref", key, "-o", output, "--model", model, "--threads", "1", "-q", "-y"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True)
     found = re.search(r"(\d+)\s*$", done.stdout)
     assert found
     return int(found[1])

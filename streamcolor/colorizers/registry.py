@@ -44,7 +44,7 @@ MODELS: tuple[Model, ...] = (
         references=True,
         parameters=1_083_214,
         weights="propagator.safetensors",
-        sha256="5abf4a59d971949ed882e457380d67b765fc1c5c05e784d8a31c0cb990114689",
+        sha256="ecfa1d3d5cb80bf2a5f513c1ec25099d31d29104defe5a5f2a84786df8eb100f",
     ),
     Model(
         "flow",

@@ -189,7 +189,9 @@ def _subsampling(encoder: Encoder, info: FilmInfo) -> str:
 
 def _quality(encoder: Encoder, depth: int, subsampling: str, preset: str | None, crf: int | None) -> dict[str, str]:
     if encoder.crf:
-        return {"crf": str(DEFAULT_CRF if crf is None else crf), "preset": preset or DEFAULT_PRESET}
+        quality = {"crf": str(DEFAULT_CRF if crf is None else crf), "preset": preset or DEFAULT_PRESET}
+        # With macroblock trees x264 gives other bytes from run to run: equal input must give equal output.
+        return quality | ({"mbtree": "0"} if encoder.encoder == "libx264" else {})
     if preset is not None or crf is not None:
         raise CallError(f"{encoder.name} has no crf and no preset; leave them out, or use --codec libx264")
     if encoder.encoder == "ffv1":

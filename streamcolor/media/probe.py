@@ -13,6 +13,7 @@ import av.logging
 from streamcolor.frame import ColorTags
 from streamcolor.media.info import FilmInfo
 from streamcolor.media.luma import pixel_layout
+from streamcolor.media.pyav import field_order
 from streamcolor.media.rgb import RGB_TAGS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def film_info(
     """Describe a film by its first decoded picture. Raises InputError when the pixel format is not offered."""
     layout = pixel_layout(frame.format.name)
     matrix = _display_matrix(frame)
-    field_order = stream.codec_context.field_order
+    order = field_order(stream)
     rate = average_rate(stream)
     duration = _duration(container, stream)
     estimate = None if duration is None else round(duration * rate)
@@ -65,8 +66,8 @@ def film_info(
         tags=frame_tags(frame, stream),
         chroma_location=chroma_location,
         rotation=frame.rotation,
-        interlaced=frame.interlaced_frame or field_order in (*_TOP_FIRST, *_BOTTOM_FIRST),
-        top_field_first=field_order in _TOP_FIRST or (frame.interlaced_frame and field_order not in _BOTTOM_FIRST),
+        interlaced=frame.interlaced_frame or order in (*_TOP_FIRST, *_BOTTOM_FIRST),
+        top_field_first=order in _TOP_FIRST or (frame.interlaced_frame and order not in _BOTTOM_FIRST),
         pixel_format=frame.format.name,
         codec=stream.codec_context.name,
         display_matrix=matrix,

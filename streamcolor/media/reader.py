@@ -21,6 +21,7 @@ from streamcolor.media.decoding import Picture, PictureDecoder
 from streamcolor.media.info import FilmInfo
 from streamcolor.media.luma import frame_luma
 from streamcolor.media.probe import average_rate, chroma_location, film_info, frame_tags
+from streamcolor.media.pyav import OPEN_OPTIONS
 from streamcolor.media.sequence import SequenceReader, is_pattern
 from streamcolor.media.streams import Packet
 
@@ -209,7 +210,7 @@ def _open(source: str | Path | BinaryIO, name: str, path: Path | None) -> InputC
     else:
         target = source
     try:
-        return av.open(target, "r", metadata_errors="replace")
+        return av.open(target, "r", **OPEN_OPTIONS)
     except av.error.InvalidDataError as error:
         raise InputError(_no_film(name, path)) from error
     except av.error.EOFError as error:
@@ -224,7 +225,7 @@ def _no_pictures(name: str) -> str:
 
 def _beyond_end(container: InputContainer, stream: VideoStream) -> int:
     """Pictures that the index of a film names and that a cut-off file no longer has."""
-    size = container.size
+    size = container.size or 0
     if size <= 0:  # a pipe
         return 0
     return sum(entry.pos >= size for entry in stream.index_entries)

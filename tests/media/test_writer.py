@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -361,3 +362,28 @@ def test_standard_output_gets_nut_with_exact_luma(make_film: MakeFilm) -> None:
     for old, new in zip(before, after, strict=True):
         assert np.array_equal(old.luma, new.luma)
     assert b"no color tags" in done.stderr
+
+
+def test_the_same_film_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Promise 5 as far as the encoder goes; x264 with macroblock trees breaks it under another heap."""
+    film = tmp_path / "film.mp4"
+    make = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "mandelbrot=s=320x180:r=25", "-t", "2", "-pix_fmt", "yuv420p"]
+    subprocess.run([*make, str(film)], check=True)
+    code = """
+import sys
+from streamcolor.media import Packet, Reader, Writer
+import numpy as np
+with Reader(sys.argv[1]) as reader, Writer(sys.argv[2], reader.info, source=reader, threads=1) as writer:
+    for frame in reader:
+        if not isinstance(frame, Packet):
+            plane = np.full(writer.chroma_shape, 100 + frame.index % 50, np.uint8)
+            writer.write(frame, plane, plane)
+    writer.finish()
+"""
+    outputs = []
+    for perturb in ("0", "85", "170", "255"):
+        output = tmp_path / f"{perturb}.mp4"
+        environment = {**os.environ, "MALLOC_PERTURB_": perturb}
+        subprocess.run([sys.executable, "-c", code, str(film), str(output)], check=True, env=environment)
+        outputs.append(output.read_bytes())
+    assert len(set(outputs)) == 1

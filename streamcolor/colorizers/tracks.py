@@ -99,7 +99,8 @@ class Tracks:
             trust=np.zeros((count, height, width), np.float32),
             entered=np.full(count, frame, np.int64),
         )
-        known = tracks._move_on(here, held) if held is not None else frozenset()
+        # Frames that had no reference leave no tracks behind.
+        known = tracks._move_on(here, held) if held is not None and "maps" in held else frozenset()
         for number, entry in enumerate(references):
             age = abs(frame - tracks.origin(number, entry))
             if number not in known:

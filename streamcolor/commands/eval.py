@@ -75,4 +75,6 @@ def command(
     if json_:
         typer.echo(text)
     else:
-        Console().print(table(scores))
+        console = Console()
+        # A table that is cut off on a narrow screen or in a pipe helps nobody.
+        Console(width=max(console.width, 120)).print(table(scores))

@@ -98,6 +98,19 @@ def test_references_that_change_while_frames_stay_are_not_mixed_up(model_id: str
 
 
 @pytest.mark.parametrize("model_id", IDS)
+def test_a_reference_that_arrives_in_the_middle_of_a_shot_is_heard(model_id: str) -> None:
+    colorizer = create(model_id)
+    frames = pictures(6)
+    cache = ReferenceCache(colorizer.info.policy)
+    color_all(colorizer, frames[:3], cache)
+    guide = reference(frames[4], 4)
+    cache.add_reference(colorizer.encode(guide))
+    chroma = color_all(colorizer, frames[3:5], cache)[-1]
+    truth = torch.nn.functional.adaptive_avg_pool2d(guide.ab[0], chroma.shape[1:])
+    assert (chroma - truth).norm(dim=0).mean() < 0.6 * truth.norm(dim=0).mean()
+
+
+@pytest.mark.parametrize("model_id", IDS)
 def test_memory_stays_bounded(model_id: str) -> None:
     colorizer = create(model_id)
     frames = pictures(30)

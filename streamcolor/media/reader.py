@@ -210,7 +210,8 @@ def _open(source: str | Path | BinaryIO, name: str, path: Path | None) -> InputC
     else:
         target = source
     try:
-        return av.open(target, "r", **OPEN_OPTIONS)
+        container: InputContainer = av.open(target, "r", **OPEN_OPTIONS)
+        return container
     except av.error.InvalidDataError as error:
         raise InputError(_no_film(name, path)) from error
     except av.error.EOFError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ class Propagator:
         """weights: a safetensors file of ``PropagatorNetwork``. Raises InputError when it is not one."""
         self.device = torch.device(device)
         self.network = PropagatorNetwork()
+        self._beside = ThreadPoolExecutor(1, "tracks")
         try:
             self.network.load_state_dict(load_file(weights))
         except (SafetensorError, RuntimeError, OSError) as error:
@@ -66,6 +68,10 @@ class Propagator:
 
     def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has stride 4."""
+        here = np.array(lightness[0, 0].numpy())
+        held = cache.rolling[-1].tensors if cache.rolling else None
+        # Flow needs no torch: it runs beside the network.
+        following = self._beside.submit(Tracks.follow, here, held, cache.permanent, frame) if cache.permanent else None
         with torch.inference_mode():
             features = self.network.encoder(self._scaled(lightness))
             references = [_memory(entry) for entry in cache.permanent]
@@ -75,15 +81,13 @@ class Propagator:
             ]
             output = self.network(features, references, recent)
             ab, trust = output.ab4 * AB_SCALE, torch.sigmoid(output.trust_logit4)
-            tracks = None
-            if references:
-                here = np.array(lightness[0, 0].numpy())
-                held = cache.rolling[-1].tensors if cache.rolling else None
-                tracks = Tracks.follow(here, held, cache.permanent, frame)
+            state = {}
+            if following is not None:
+                tracks = following.result()
                 ab, trust = self._follow_tracks(ab, trust, *tracks.colors(cache.permanent, frame))
+                state = tracks.tensors(here)
             ab = ab.clamp(-110, 110)
             memory = Memory.of(features, ab / AB_SCALE, trust)
-        state = {} if tracks is None else tracks.tensors(here)
         return Chroma(ab[0].cpu(), trust[0].cpu()), Entry(_tensors(memory) | state, frame)
 
     def _follow_tracks(self, ab: Tensor, trust: Tensor, tracked: Float32, certain: Float32) -> tuple[Tensor, Tensor]:

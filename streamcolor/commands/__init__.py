@@ -61,7 +61,9 @@ def _exit_code(words: list[str]) -> int:
         return _say(str(error), error.exit_code, verbose)
     except UsageError as error:
         message = getattr(error, "format_message", error.__str__)()
-        # Without a command the parser has printed the help itself and has nothing more to say.
+        if str(message).startswith("Usage:"):  # no command: the parser hands over the help
+            typer.echo(message)
+            return 2
         return _say(" ".join(str(message).split()), 2, verbose)
     except (KeyboardInterrupt, typer.Abort):
         return _say("stopped", 130, verbose)

@@ -12,6 +12,7 @@ from streamcolor.media.info import FilmInfo
 # Constant quality that leaves grain standing; x264's fastest preset that still uses all of its block decisions
 # well: coloring is the job, and on two cores encoding must not take the time that the model needs.
 DEFAULT_CRF = 16
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 DEFAULT_PRESET = "veryfast"
 
 _DNX_MATRICES = (Matrix.BT709, Matrix.BT2020_NCL, Matrix.BT2020_CL)
@@ -189,6 +190,8 @@ def _subsampling(encoder: Encoder, info: FilmInfo) -> str:
 
 def _quality(encoder: Encoder, depth: int, subsampling: str, preset: str | None, crf: int | None) -> dict[str, str]:
     if encoder.crf:
+        if preset is not None and preset not in PRESETS:
+            raise CallError(f"{encoder.name} has no preset {preset!r}; there are {', '.join(PRESETS)}")
         quality = {"crf": str(DEFAULT_CRF if crf is None else crf), "preset": preset or DEFAULT_PRESET}
         # With macroblock trees x264 gives other bytes from run to run: equal input must give equal output.
         return quality | ({"mbtree": "0"} if encoder.encoder == "libx264" else {})

@@ -160,7 +160,15 @@ def run(options: RunOptions, progress: Callable[[Progress], None] | None = None)
         shots=painter.shots,
         suggestions=suggest(painter.shots),
         unused_references=[picture.name for picture in planner.unused()],
-        notices=[*([writer.notice] if writer.notice else []), *writer.left_out],
+        notices=[
+            *([writer.notice] if writer.notice else []),
+            *writer.left_out,
+            *(
+                f"{picture.name} is named for frame {picture.frame}, but the film ends at {done - 1}"
+                for picture in references
+                if picture.frame is not None and picture.frame >= done
+            ),
+        ],
     )
 
 

@@ -293,7 +293,7 @@ def test_calls_that_cannot_work_are_refused_before_any_file_is_made(make_film: M
         (CallError, "prores cannot hold the odd size", film, tmp_path / "o.mov", {"codec": "prores"}),
         (CallError, "dnxhr cannot hold 64x48, it starts at 256x120", small, tmp_path / "o.mov", {"codec": "dnxhr"}),
         (CallError, "ffv1 has no crf", film, tmp_path / "o.mkv", {"codec": "ffv1", "crf": 20}),
-        (CallError, "libx264 refuses", film, tmp_path / "o.mp4", {"preset": "warp"}),
+        (CallError, "libx264 has no preset 'warp'", film, tmp_path / "o.mp4", {"preset": "warp"}),
         (CallError, "libx264 has no option tune2", film, tmp_path / "o.mp4", {"options": {"tune2": "x"}}),
         (CallError, "is the film itself", film, film, {"overwrite": True}),
         (OutputError, "taken.mp4 exists", film, taken, {}),

@@ -144,6 +144,8 @@ def test_an_odd_sized_film_works_and_keeps_its_luma(
         (["--size", "3"], "size"),
         (["--depth", "7"], "7"),
         (["--rate", "fast"], "--rate fast"),
+        (["--preset", "warp"], "veryslow"),
+        (["--ref", "key.png@1:2"], "neither a frame number"),
     ],
 )
 def test_wrong_options(
@@ -245,3 +247,19 @@ def test_a_grey_reference_is_taken(tmp_path: Path, film: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["run", str(film), "--ref", str(grey), "--model", "welsh", "-q"])
     assert stopped.value.code == 0
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().out.count("\n") > 8
+
+
+def test_a_reference_beyond_the_end_is_named(
+    tmp_path: Path, film: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(film), "--ref", f"{key}@500", "--model", "welsh"])
+    assert stopped.value.code == 0
+    assert "key.png is named for frame 500, but the film ends at 7" in capsys.readouterr().err

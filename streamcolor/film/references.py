@@ -188,16 +188,18 @@ class ReferencePlanner:
     1. A numbered reference belongs to the shot that holds its frame, from where the look-ahead reaches it.
     2. Whatever its number, a reference guides a shot that it resembles (``match_score`` of at least ``GOOD_MATCH``).
        That is tried with the first frame of the shot and, because a shot may pan to what was painted, again every
-       ``RETRY`` frames with the references without a number and the next numbered one.
+       ``RETRY`` frames with the next numbered reference and the ``RETRIED`` likeliest of those without a number.
     3. What does neither stays out: a reference never leaks into a shot that it does not resemble.
     """
 
     RETRY = 8
+    RETRIED = 8
 
     def __init__(self, references: Sequence[ReferencePicture]) -> None:
         self._references = list(references)
         self._taken: set[int] = set()
         self._used: set[int] = set()
+        self._scores: dict[int, float] = {}
 
     def for_shot(self, shot: Shot, frame: Frame, known: int) -> list[Assigned]:
         """References of a shot that starts, the surest first.
@@ -215,8 +217,10 @@ class ReferencePlanner:
         if (frame.index - shot.start) % self.RETRY == 0:
             ahead = [r.frame for r in self._references if r.frame is not None and r.frame > known]
             following = min(ahead, default=None)
-            again = [n for n, r in enumerate(self._references) if r.frame is None or r.frame == following]
-            result += self._resembling(again, frame)
+            free = [n for n, r in enumerate(self._references) if r.frame is None and n not in self._taken]
+            likely = sorted(free, key=lambda n: -self._scores.get(n, 0.0))[: self.RETRIED]
+            ahead_next = [n for n, r in enumerate(self._references) if r.frame is not None and r.frame == following]
+            result += self._resembling([*likely, *ahead_next], frame)
         return result
 
     def unused(self) -> list[ReferencePicture]:
@@ -233,7 +237,7 @@ class ReferencePlanner:
         for number in numbers:
             if number in self._taken:
                 continue
-            score = match_score(self._references[number].small, look)
+            score = self._scores[number] = match_score(self._references[number].small, look)
             if score >= GOOD_MATCH and (assigned := self._take(number, score)) is not None:
                 result.append(assigned)
         return result

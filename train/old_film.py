@@ -30,7 +30,7 @@ def grey_weights(rng: np.random.Generator) -> NDArray[np.float32]:
     else:
         mix = rng.random()
         weights = mix * np.array(PANCHROMATIC) + (1 - mix) * np.array(ORTHOCHROMATIC if draw > 0.9 else LUMA_709)
-    return (weights / weights.sum()).astype(np.float32)
+    return np.asarray(weights / weights.sum(), np.float32)
 
 
 def to_luma(rgb: Picture, weights: NDArray[np.float32]) -> Picture:

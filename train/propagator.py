@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -122,7 +123,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.threads)
         torch.set_flush_denormal(True)
-        self.network = PropagatorNetwork().to(memory_format=torch.channels_last)
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        self.network = PropagatorNetwork().to(**layout)
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.step = 0
         if recipe.start_from is not None:

@@ -7,7 +7,6 @@ import pytest
 import skimage.color
 import skimage.metrics
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
@@ -62,14 +61,13 @@ def test_ciede2000_gives_the_published_pairs() -> None:
         assert metrics.ciede2000(np.array(one), np.array(two)) == pytest.approx(expected, abs=1e-4)
 
 
-@given(
-    arrays(np.float64, (30, 3), elements=st.floats(-100, 100, width=32)),
-    arrays(np.float64, (30, 3), elements=st.floats(-100, 100, width=32)),
-)
-@settings(max_examples=40, deadline=None)
-def test_ciede2000_is_that_of_scikit_image(a: np.ndarray, b: np.ndarray) -> None:
-    a[:, 0], b[:, 0] = abs(a[:, 0]), abs(b[:, 0])
-    np.testing.assert_allclose(metrics.ciede2000(a, b), skimage.color.deltaE_ciede2000(a, b), atol=1e-6)
+def test_ciede2000_is_that_of_scikit_image() -> None:
+    """Seeded rather than searched: at hues exactly opposite to within rounding the formula itself jumps."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.uniform((0, -100, -100), (100, 100, 100), (20_000, 3)) for _ in range(2))
+    b[:2000] = a[:2000] + rng.normal(0, 1, (2000, 3))
+    a[:100, 1:] = 0
+    np.testing.assert_allclose(metrics.ciede2000(a, b), skimage.color.deltaE_ciede2000(a, b), atol=1e-9)
 
 
 def test_histogram_intersection() -> None:

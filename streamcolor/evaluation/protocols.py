@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 
 import av
@@ -18,17 +19,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcolor.errors import CallError, InputError
+from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.evaluation import metrics
 from streamcolor.evaluation.metrics import Picture
 from streamcolor.media.luma import plane_view
 
 ColorFilm = Callable[[Path, list[str], Path], None]
 Luma = NDArray[np.uint8]
-KeepFrames = Callable[[str, list[tuple[Picture, Picture, Luma]]], object]
 
 SETTINGS = ("first", "first,last", "none", "unrelated")
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov")
+# The window of SSIM.
+SMALLEST_SIDE = 11
+
+
+@dataclass(frozen=True)
+class KeptFrame:
+    """One frame of a clip to look at: its number, what it is, what the output made of it, and its Y plane."""
+
+    number: int
+    truth: Picture
+    output: Picture
+    luma: Luma
+
+
+KeepFrames = Callable[[str, list[KeptFrame]], object]
 
 
 @dataclass(frozen=True)
@@ -70,33 +85,58 @@ def find_clips(data: Path, names: Sequence[str] | None = None) -> list[Path]:
 
 
 def decode(path: Path, limit: int = 0) -> Iterator[tuple[Picture, Luma]]:
-    """R'G'B' (H, W, 3) and Y' (H, W) of every frame of an 8-bit BT.709 film. Raises InputError for another format."""
-    with av.open(str(path)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if limit and number == limit:
-                return
-            if frame.format.name not in {"yuv420p", "yuv422p", "yuv444p", "gray"}:
-                raise InputError(f"{path.name} has pixel format {frame.format.name}; evaluation takes 8-bit Y'CbCr")
-            # One thread: libswscale's slice threads were seen to damage single samples.
-            rgb = frame.to_ndarray(format="rgb24", src_colorspace="ITU709", dst_colorspace="ITU709", threads=1)
-            yield rgb, np.asarray(plane_view(frame, 0, 8), np.uint8).copy()
+    """R'G'B' (H, W, 3) and Y' (H, W) of every frame of an 8-bit BT.709 film, or of the first ``limit``.
+
+    Raises InputError for another format and for what is not a film.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path.name} has no pictures; take it out of the folder")
+            for number, frame in enumerate(container.decode(video=0)):
+                if limit and number == limit:
+                    return
+                if frame.format.name not in {"yuv420p", "yuv422p", "yuv444p", "gray"}:
+                    raise InputError(f"{path.name} has pixel format {frame.format.name}; evaluation takes 8-bit Y'CbCr")
+                # One thread: libswscale's slice threads were seen to damage single samples.
+                rgb = frame.to_ndarray(format="rgb24", src_colorspace="ITU709", dst_colorspace="ITU709", threads=1)
+                yield rgb, np.asarray(plane_view(frame, 0, 8), np.uint8).copy()
+    except av.error.FFmpegError as error:
+        raise InputError(f"{path.name} cannot be decoded: {error.strerror}; is it a whole film?") from error
 
 
-def write_grey_film(path: Path, luma: Sequence[Luma], rate: Fraction) -> None:
-    """FFV1 4:2:0, BT.709 limited, chroma neutral."""
-    height, width = luma[0].shape
-    with av.open(str(path), "w") as container:
+def write_grey_film(clip: Path, film: Path, frames: int = 0) -> tuple[int, tuple[int, int]]:
+    """The first ``frames`` of a clip (0: all) as FFV1 4:2:0, BT.709 limited, chroma neutral; one frame in memory.
+
+    Returns how many there are, and (H, W). Raises InputError for a clip that cannot be scored: no frames, pictures
+    smaller than the window of SSIM, or no color in any of them.
+    """
+    first = next(decode(clip, 1), None)
+    if first is None:
+        raise InputError(f"{clip.name} has no frames; take it out of the folder")
+    height, width = first[1].shape
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(f"{clip.name} is {width} x {height}; evaluation needs {SMALLEST_SIDE} pixels a side")
+    with av.open(str(clip)) as container:
+        rate = container.streams.video[0].average_rate or Fraction(25)
+    count, colored = 0, False
+    with av.open(str(film), "w") as container:
         stream = container.add_stream("ffv1", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
-        for y in luma:
+        for rgb, luma in decode(clip, frames):
+            colored = colored or metrics.colorfulness(rgb) > 0
             frame = av.VideoFrame(width, height, "yuv420p")
             frame.color_range, frame.colorspace = 1, 1
             for number in range(3):
-                plane_view(frame, number, 8)[:] = y if number == 0 else 128
+                plane_view(frame, number, 8)[:] = luma if number == 0 else 128
             container.mux(stream.encode(frame))
+            count += 1
         container.mux(stream.encode())
+    if not colored:
+        raise InputError(f"{clip.name} has no color to compare with; take it out of the folder")
+    return count, (height, width)
 
 
 def evaluate(
@@ -112,12 +152,17 @@ def evaluate(
 
     references: first, ``first,last``, none, or unrelated (the first frame of another clip).
     frames: only the first so many of each clip, 0 for all.
-    keep: called with a clip's name and a few of its (truth, output, luma) frames, evenly spaced.
+    keep: called with a clip's name and a few of its frames, evenly spaced.
+
+    Raises CallError for a setting or clip that does not exist, InputError for a clip or an output that cannot be
+    scored, OutputError when ``color_film`` wrote nothing; its own errors pass through.
     """
     if references not in SETTINGS:
         raise CallError(f"no setting {references!r}: choose {', '.join(SETTINGS)}")
     chosen = find_clips(data, clips)
     everything = find_clips(data)
+    if references == "unrelated" and len(everything) < 2:
+        raise CallError(f"references 'unrelated' need a second clip in {data} to take them from")
     for clip in chosen:
         other = everything[(everything.index(clip) + 1) % len(everything)]
         yield _score(clip, other, color_film, references, frames, keep)
@@ -133,21 +178,20 @@ def _score(
 ) -> ClipScore:
     with tempfile.TemporaryDirectory() as folder:
         film, output = Path(folder, f"{clip.stem}.mkv"), Path(folder, f"{clip.stem}.color.mkv")
-        luma = [y for _, y in decode(clip, frames)]
-        if not luma:
-            raise InputError(f"{clip.name} has no frames")
-        with av.open(str(clip)) as container:
-            rate = container.streams.video[0].average_rate or Fraction(25)
-        write_grey_film(film, luma, rate)
-        places = {"first": [0], "first,last": [0, len(luma) - 1]}.get(references, [])
+        count, shape = write_grey_film(clip, film, frames)
+        places = {"first": [0], "first,last": sorted({0, count - 1})}.get(references, [])
+        if count <= len(places):
+            raise InputError(f"every frame of {clip.name} is a reference, nothing is left to compare; take more frames")
         pictures = _write_references(clip, places, Path(folder))
         if references == "unrelated":
-            pictures = _write_references(other, [0], Path(folder), luma[0].shape)
+            pictures = _write_references(other, [0], Path(folder), shape)
         started = time.perf_counter()
         color_film(film, [str(p) for p in pictures], output)
         seconds = time.perf_counter() - started
-        spaced = set(np.linspace(0, len(luma) - 1, 6).astype(int)) if keep else set()
-        return _compare(clip, output, film, set(places), frames, len(luma) / seconds, spaced, keep)
+        if not output.exists():
+            raise OutputError(f"{output.name} was not written, so there is nothing to compare with {clip.name}")
+        spaced = set(np.linspace(0, count - 1, 6).astype(int)) if keep else set()
+        return _compare(clip, output, film, set(places), frames, count / seconds, spaced, keep)
 
 
 def _write_references(
@@ -179,33 +223,35 @@ def _compare(
     truth_histograms, histograms, kept = [], [], []
     psnr, grey_psnr, wrapped, ssim, de00, his, color, true_color = ([] for _ in range(8))
     luma = 0
-    films = zip(decode(output), decode(clip, frames), decode(grey), strict=True)
     compared = 0
-    try:
-        for number, ((mine, my_luma), (true, true_luma), (plain, _)) in enumerate(films):
-            psnr.append(metrics.psnr(mine, true))
-            luma = max(luma, metrics.luma_difference(my_luma, true_luma))
-            histograms.append(metrics.rgb_histograms(mine))
-            truth_histograms.append(metrics.rgb_histograms(true))
-            if number in spaced:
-                kept.append((true, mine, true_luma))
-            if number in skip:
-                continue
-            grey_psnr.append(metrics.psnr(plain, true))
-            wrapped.append(metrics.psnr_u8(mine, true))
-            color.append(metrics.colorfulness(mine))
-            true_color.append(metrics.colorfulness(true))
-            if compared % 2 == 0:
-                ssim.append(metrics.ssim(mine, true))
-            if compared % 4 == 0:
-                de00.append(metrics.mean_ciede2000(mine, true))
-                his.append(metrics.histogram_intersection(mine, true))
-            compared += 1
-    except ValueError as error:
-        raise InputError(f"the colored {clip.name} does not have as many frames as the film") from error
+    films = zip_longest(decode(output), decode(clip, frames), decode(grey))
+    for number, (colored, original, uncolored) in enumerate(films):
+        if colored is None or original is None:
+            raise InputError(f"the colored {clip.name} does not have as many frames as the film")
+        (mine, my_luma), (true, true_luma) = colored, original
+        if mine.shape != true.shape:
+            raise InputError(f"the colored {clip.name} is {_size(mine)}, the film {_size(true)}")
+        psnr.append(metrics.psnr(mine, true))
+        luma = max(luma, metrics.luma_difference(my_luma, true_luma))
+        histograms.append(metrics.rgb_histograms(mine))
+        truth_histograms.append(metrics.rgb_histograms(true))
+        if number in spaced:
+            kept.append(KeptFrame(number, true, mine, true_luma))
+        if number in skip:
+            continue
+        grey_psnr.append(metrics.psnr(uncolored[0], true))
+        wrapped.append(metrics.psnr_u8(mine, true))
+        color.append(metrics.colorfulness(mine))
+        true_color.append(metrics.colorfulness(true))
+        if compared % 2 == 0:
+            ssim.append(metrics.ssim(mine, true))
+        if compared % 4 == 0:
+            de00.append(metrics.mean_ciede2000(mine, true))
+            his.append(metrics.histogram_intersection(mine, true))
+        compared += 1
     if keep is not None:
         keep(clip.stem, kept)
-    rest = [n for n in range(len(psnr)) if n not in skip] or list(range(len(psnr)))
+    rest = [n for n in range(len(psnr)) if n not in skip]
     tail = [n for n in rest if n >= len(psnr) * 7 // 8] or rest[-1:]
     return ClipScore(
         clip=clip.stem,
@@ -223,3 +269,7 @@ def _compare(
         grey=float(np.mean(grey_psnr)),
         psnr_frames=psnr,
     )
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"

@@ -10,17 +10,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from streamcolor.errors import OutputError
-from streamcolor.evaluation.metrics import Picture
-from streamcolor.evaluation.protocols import ClipScore
+from streamcolor.evaluation.metrics import Picture, lab
+from streamcolor.evaluation.protocols import ClipScore, KeptFrame
 
 COLUMNS = ("grey", "psnr", "ssim", "de00", "cdc", "cdc_gt", "colour", "his", "end", "luma", "fps")
 SHEET_WIDTH = 1600
-# An error of this many code values (Euclidean over R'G'B') is drawn as white in the error row.
-LARGEST_ERROR = 96.0
+ROWS = ("film", "truth", "output", "error")
+# The distance in a*, b* from which on the error row has its hottest color.
+LARGEST_ERROR = 60.0
 
 
 def mean_of(scores: Sequence[ClipScore]) -> dict[str, float]:
@@ -53,15 +53,18 @@ def to_json(scores: Sequence[ClipScore], options: dict[str, Any]) -> str:
     return json.dumps({"mean": mean_of(scores), "clips": clips, "options": options}, indent=1)
 
 
-def write_strip(folder: Path, clip: str, frames: Sequence[tuple[Picture, Picture, NDArray[np.uint8]]]) -> Path:
-    """Contact sheet ``CLIP.png``: a column a frame; film, truth, output and error from top to bottom."""
-    width = SHEET_WIDTH // max(len(frames), 1)
-    columns = [_column(truth, output, luma, width) for truth, output, luma in frames]
-    sheet = np.concatenate(columns, 1)
-    for row, word in enumerate(("film", "truth", "output", "error")):
-        at = (4, row * sheet.shape[0] // 4 + 14)
-        cv2.putText(sheet, word, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(sheet, word, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+def write_strip(folder: Path, clip: str, frames: Sequence[KeptFrame]) -> Path:
+    """Contact sheet ``CLIP.png``, at most 1600 pixels wide: a column a frame, with its number.
+
+    From top to bottom: film, truth, output, and the distance of output and truth in a*, b*, from black (none) to
+    yellow (60 and more). Raises OutputError where it cannot be written.
+    """
+    width = SHEET_WIDTH // len(frames)
+    sheet = np.concatenate([_column(frame, width) for frame in frames], 1)
+    height = sheet.shape[0] // len(ROWS)
+    for row, word in enumerate(ROWS):
+        for column, frame in enumerate(frames):
+            _caption(sheet, f"{word} {frame.number}", column * width + 4, row * height + 14)
     path = folder / f"{clip}.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,9 +74,16 @@ def write_strip(folder: Path, clip: str, frames: Sequence[tuple[Picture, Picture
     return path
 
 
-def _column(truth: Picture, output: Picture, luma: NDArray[np.uint8], width: int) -> Picture:
-    height = width * truth.shape[0] // truth.shape[1]
-    error = np.sqrt(((truth.astype(np.float32) - output) ** 2).sum(-1)) * (255 / LARGEST_ERROR)
-    grey, wrong = (np.repeat(np.clip(x, 0, 255).astype(np.uint8)[..., None], 3, -1) for x in (luma, error))
-    rows = [cv2.resize(x, (width, height), interpolation=cv2.INTER_AREA) for x in (grey, truth, output, wrong)]
+def _column(frame: KeptFrame, width: int) -> Picture:
+    height = max(1, width * frame.truth.shape[0] // frame.truth.shape[1])
+    distance = np.linalg.norm((lab(frame.truth) - lab(frame.output))[..., 1:], axis=-1)
+    heat = cv2.applyColorMap(np.clip(distance * (255 / LARGEST_ERROR), 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    grey = np.repeat(frame.luma[..., None], 3, -1)
+    pictures = (grey, frame.truth, frame.output, heat[..., ::-1])
+    rows = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in pictures]
     return np.asarray(np.concatenate(rows, 0), np.uint8)
+
+
+def _caption(sheet: Picture, text: str, x: int, y: int) -> None:
+    for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, thickness, cv2.LINE_AA)

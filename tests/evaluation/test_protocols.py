@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,16 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
-from streamcolor.errors import CallError, InputError
+from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.evaluation.protocols import ColorFilm, decode, evaluate
 from streamcolor.evaluation.report import mean_of, table, to_json, write_strip
 
 OUTSIDE = Path(__file__).resolve().parents[3] / "shared" / "tools" / "first_frame_eval.py"
 
-# What the script outside runs: half the true chroma of the clip, which it finds by the film's name.
-HALF_CHROMA = """
+# What the script outside runs: a share of the true chroma of the clip, which it finds by the film's name.
+SHARE_OF_CHROMA = """
 import sys, av, numpy as np
-clip, film, out = sys.argv[1:]
+share, clip, film, out = float(sys.argv[1]), *sys.argv[2:]
 with av.open(clip) as source, av.open(out, "w") as box:
     stream = None
     for frame in source.decode(video=0):
@@ -37,7 +39,7 @@ with av.open(clip) as source, av.open(out, "w") as box:
             a = np.frombuffer(mine, np.uint8).reshape(mine.height, mine.line_size)
             b = np.frombuffer(theirs, np.uint8).reshape(theirs.height, theirs.line_size)
             w = mine.width
-            a[:, :w] = b[:, :w] if number == 0 else (b[:, :w].astype(int) + 128) // 2
+            a[:, :w] = b[:, :w] if number == 0 else np.round(128 + share * (b[:, :w].astype(int) - 128))
         box.mux(stream.encode(picture))
     box.mux(stream.encode())
 """
@@ -67,17 +69,20 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def half_chroma(clips: Path, tmp_path: Path) -> tuple[ColorFilm, str]:
-    """A command that knows the truth and gives half of it, in-process and as a command line."""
-    script = tmp_path / "half.py"
-    script.write_text(HALF_CHROMA)
+def share_of_chroma(clips: Path, tmp_path: Path) -> Callable[[float], tuple[ColorFilm, str]]:
+    """A command that knows the truth and gives a share of it, in-process and as a command line."""
+    script = tmp_path / "share.py"
+    script.write_text(SHARE_OF_CHROMA)
 
-    def color(film: Path, references: list[str], output: Path) -> None:
-        clip = clips / f"{film.stem}.mp4"
-        subprocess.run([sys.executable, str(script), str(clip), str(film), str(output)], check=True)
+    def command(share: float) -> tuple[ColorFilm, str]:
+        def color(film: Path, references: list[str], output: Path) -> None:
+            words = [sys.executable, script, str(share), clips / f"{film.stem}.mp4", film, output]
+            subprocess.run(words, check=True)
 
-    shell = f"sh -c '{sys.executable} {script} {clips}/$(basename {{film}} .mkv).mp4 {{film}} {{out}}'"
-    return color, shell
+        shell = f"sh -c '{sys.executable} {script} {share} {clips}/$(basename {{film}} .mkv).mp4 {{film}} {{out}}'"
+        return color, shell
+
+    return command
 
 
 def copy_grey(film: Path, references: list[str], output: Path) -> None:
@@ -94,20 +99,35 @@ def test_a_grey_output_scores_as_grey(clips: Path) -> None:
         assert len(score.psnr_frames) == 10
 
 
+def test_the_truth_scores_as_the_truth(clips: Path, share_of_chroma: Callable[[float], tuple[ColorFilm, str]]) -> None:
+    score = next(evaluate(clips, share_of_chroma(1)[0]))
+    assert score.psnr == score.end == score.psnr_u8 == pytest.approx(78.13, abs=0.01)
+    assert score.ssim == pytest.approx(1) and score.colour == pytest.approx(1) and score.his == pytest.approx(1)
+    assert score.de00 == score.luma == 0 and score.cdc == score.cdc_gt
+    assert score.grey < 30
+
+
 @pytest.mark.skipif(not OUTSIDE.exists(), reason="the script outside is not here")
+@pytest.mark.parametrize(("share", "references"), [(0, "first"), (0.5, "first,last"), (1, "none")])
 def test_it_agrees_with_the_script_outside(
-    clips: Path, tmp_path: Path, half_chroma: tuple[Callable[..., None], str]
+    clips: Path,
+    tmp_path: Path,
+    share_of_chroma: Callable[[float], tuple[ColorFilm, str]],
+    share: float,
+    references: str,
 ) -> None:
-    color, shell = half_chroma
-    inside = mean_of(list(evaluate(clips, color)))
-    words = [sys.executable, str(OUTSIDE), "--data", str(clips), "--command", shell, "--json", str(tmp_path / "o.json")]
-    subprocess.run(words, check=True, capture_output=True)
-    outside = json.loads((tmp_path / "o.json").read_text())["mean"]
-    for name in ("psnr", "end", "psnr_u8"):
-        assert inside[name] == pytest.approx(outside[name], abs=0.05), name
-    for name in ("ssim", "de00", "cdc", "cdc_gt", "colour"):
-        assert inside[name] == pytest.approx(outside[name], rel=0.01), name
-    assert inside["luma"] == outside["luma"] == 0
+    color, shell = share_of_chroma(share)
+    words = [sys.executable, OUTSIDE, "--data", clips, "--command", shell, "--references", references]
+    subprocess.run([*words, "--json", tmp_path / "o.json"], check=True, capture_output=True)
+    outside = json.loads((tmp_path / "o.json").read_text())
+    scores = list(evaluate(clips, color, references=references))
+    rows = [(dataclasses.asdict(score), outside["clips"][score.clip]) for score in scores]
+    for inside, row in [*rows, (mean_of(scores), outside["mean"])]:
+        for name in ("psnr", "end", "psnr_u8"):
+            assert inside[name] == pytest.approx(row[name], abs=0.05), name
+        for name in ("ssim", "de00", "cdc", "cdc_gt", "colour"):
+            assert inside[name] == pytest.approx(row[name], rel=0.01, abs=1e-6), name
+        assert inside["luma"] == row["luma"] == 0
 
 
 @pytest.mark.parametrize(("setting", "count"), [("first", 1), ("first,last", 2), ("none", 0), ("unrelated", 1)])
@@ -139,6 +159,82 @@ def test_a_missing_frame_is_an_error(clips: Path) -> None:
         list(evaluate(clips, drop, clips=["one"]))
 
 
+def write_flat(path: Path, width: int, height: int, pix_fmt: str, count: int = 10) -> None:
+    """A black film."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        for _ in range(count):
+            picture = np.zeros((height, width, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "width", "sentence"),
+    [("yuv420p10le", 128, "pixel format yuv420p10le"), ("yuv420p", 64, "is 64 x 96, the film 128 x 96")],
+)
+def test_what_is_wrong_with_an_output_is_said(clips: Path, pix_fmt: str, width: int, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        list(evaluate(clips, lambda film, references, output: write_flat(output, width, 96, pix_fmt)))
+
+
+def test_an_output_that_is_not_there_is_an_error(clips: Path) -> None:
+    with pytest.raises(OutputError, match=r"one\.color\.mkv was not written"):
+        list(evaluate(clips, lambda film, references, output: None))
+
+
+@pytest.mark.parametrize(("references", "frames"), [("first", 1), ("first,last", 2)])
+def test_references_alone_cannot_be_scored(clips: Path, references: str, frames: int) -> None:
+    with pytest.raises(InputError, match="nothing is left to compare"):
+        list(evaluate(clips, copy_grey, references=references, frames=frames))
+
+
+def test_an_unrelated_reference_is_never_the_clip_itself(clips: Path, tmp_path: Path) -> None:
+    given: list[np.ndarray] = []
+
+    def color(film: Path, references: list[str], output: Path) -> None:
+        given.append(cv2.imread(references[0])[..., ::-1])
+        copy_grey(film, references, output)
+
+    list(evaluate(clips, color, references="unrelated"))
+    for picture, other in zip(given, ("two", "one"), strict=True):
+        np.testing.assert_array_equal(picture, next(decode(clips / f"{other}.mp4"))[0])
+    shutil.copy(clips / "one.mp4", tmp_path)
+    with pytest.raises(CallError, match="a second clip"):
+        list(evaluate(tmp_path, color, references="unrelated"))
+
+
+def test_a_clip_without_color_is_refused_before_it_is_colored(tmp_path: Path) -> None:
+    write_flat(tmp_path / "grey.mkv", 64, 48, "yuv420p")
+    with pytest.raises(InputError, match=r"grey\.mkv has no color"):
+        list(evaluate(tmp_path, lambda film, references, output: pytest.fail("was colored")))
+
+
+def test_clips_that_are_no_films_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"not a film" * 20)
+    with pytest.raises(InputError, match=r"a\.mp4 cannot be decoded"):
+        list(evaluate(tmp_path, copy_grey))
+    with av.open(str(tmp_path / "b.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux([*stream.encode(sound), *stream.encode(None)])
+    with pytest.raises(InputError, match=r"b\.mkv has no pictures"):
+        list(evaluate(tmp_path, copy_grey, clips=["b"]))
+    write_flat(tmp_path / "c.mkv", 64, 8, "yuv420p")
+    with pytest.raises(InputError, match=r"c\.mkv is 64 x 8"):
+        list(evaluate(tmp_path, copy_grey, clips=["c"]))
+
+
+def test_an_error_of_the_colorizer_stays_what_it_is(clips: Path) -> None:
+    def fail(film: Path, references: list[str], output: Path) -> None:
+        raise ValueError("no such weights")
+
+    with pytest.raises(ValueError, match="no such weights"):
+        list(evaluate(clips, fail))
+
+
 def test_wrong_calls(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="no clip 'three'"):
         list(evaluate(clips, copy_grey, clips=["three"]))
@@ -155,10 +251,12 @@ def test_reports_hold_what_was_scored(clips: Path, tmp_path: Path) -> None:
     keep = lambda name, kept: sheets.append(write_strip(tmp_path / "sheets", name, kept))  # noqa: E731
     scores = list(evaluate(clips, copy_grey, keep=keep))
     assert table(scores).row_count == 3
-    assert json.loads(to_json(scores, {"model": "grey"}))["clips"]["one"]["luma"] == 0
+    assert json.loads(to_json(scores, {"model": "grey"}), parse_constant=pytest.fail)["clips"]["one"]["luma"] == 0
     sheet = cv2.imread(str(sheets[0]))
     assert sheet is not None and sheet.shape[1] == 1596
     quarter = sheet.shape[0] // 4
+    # Nothing of an uncolored film is right, so the error row is nowhere near black.
+    assert sheet[3 * quarter + 20 :].max(axis=-1).mean() > 60
     assert np.ptp(sheet[:quarter], axis=-1).max() < np.ptp(sheet[quarter : 2 * quarter], axis=-1).max()
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streamcolor.commands.options import Config, Device, Json, Model, Quiet, Size, Threads, Verbose, Weights
-from streamcolor.errors import OutputError
 
 
 def command(
@@ -22,7 +20,24 @@ def command(
     ] = None,
     frames: Annotated[int, typer.Option("--frames", min=0, help="Only the first so many frames of each clip.")] = 0,
     strips: Annotated[
-        Path | None, typer.Option("--strips", metavar="DIR", help="Contact sheets: film, truth, output, error.")
+        Path | None, typer.Option("--strips", metavar="DIR", help="Contact sheets: truth, input, result, error.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Report with tables, plots and contact sheets.")
+    ] = None,
+    measures: Annotated[
+        str, typer.Option("--measures", metavar="LIST", help="More figures: any of the default ones, or none.")
+    ] = "warp,flicker,lpips,fid",
+    lpips_backbone: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--lpips-backbone",
+            metavar="FILE",
+            help="torchvision's weights of AlexNet, VGG-16 or SqueezeNet 1.1; may be repeated.",
+        ),
+    ] = None,
+    fid_backbone: Annotated[
+        Path | None, typer.Option("--fid-backbone", metavar="FILE", help="pytorch-fid's weights of Inception-v3.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Scores as JSON.")] = None,
     model: Model = "propagator",
@@ -37,12 +52,26 @@ def command(
 ) -> None:
     """Color clips from their first frame and compare: PSNR, SSIM, CIEDE2000, CDC, colorfulness, HIS, luma.
 
-    cdc is to be near cdc_gt, colour near 1, luma 0; grey is the psnr of the uncolored film.
+    cdc is to be near cdc_gt, colour near 1, luma 0; grey is the psnr of the uncolored film. Warp error and flicker
+    stand beside the truth's own; LPIPS and FID need the weights of others, from files or from a folder named in
+    STREAMCOLOR_BACKBONES.
     """
     from rich.console import Console
 
+    from streamcolor.evaluation.html import jpeg, page
+    from streamcolor.evaluation.measures import choose_measures
+    from streamcolor.evaluation.metrics import Picture
     from streamcolor.evaluation.protocols import evaluate
-    from streamcolor.evaluation.report import table, to_json, write_strip
+    from streamcolor.evaluation.report import (
+        Results,
+        check_folder,
+        check_place,
+        measures_table,
+        table,
+        to_json,
+        write_strip,
+        write_whole,
+    )
     from streamcolor.pipeline.run import RunOptions, run
 
     def color_film(film: Path, pictures: list[str], target: Path) -> None:
@@ -60,21 +89,46 @@ def command(
             )
         )
 
+    chosen = choose_measures(measures, lpips_backbones=lpips_backbone or (), fid_backbone=fid_backbone, device=device)
+    for path in (output, html):
+        if path is not None:
+            check_place(path)
+    if strips is not None:
+        check_folder(strips)
+    sheets: dict[str, bytes] = {}
+
+    def keep(clip: str, sheet: Picture) -> None:
+        if strips is not None:
+            write_strip(strips, clip, sheet)
+        if html is not None:
+            sheets[clip] = jpeg(sheet)
+
     scores = []
-    keep = None if strips is None else partial(write_strip, strips)
-    for score in evaluate(data, color_film, references=references, clips=clip, frames=frames, keep=keep):
+    for score in evaluate(
+        data,
+        color_film,
+        references=references,
+        clips=clip,
+        frames=frames,
+        keep=keep if strips is not None or html is not None else None,
+        measures=chosen.measures,
+    ):
         scores.append(score)
         if not quiet:
             typer.echo(f"{score.clip}: psnr {score.psnr:.2f} dB (grey {score.grey:.2f})", err=True)
-    text = to_json(scores, {"model": model, "references": references, "size": size, "frames": frames})
+    options = {"model": model, "references": references, "size": size, "frames": frames}
+    results = Results(scores, options, chosen.columns, chosen.pooled(), chosen.missing)
+    text = to_json(results)
     if output is not None:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"the scores {output} cannot be written: {error.strerror}") from error
+        write_whole(output, text.encode())
+    if html is not None:
+        write_whole(html, page(results, sheets).encode())
     if json_:
         typer.echo(text)
     else:
-        console = Console()
         # A table that is cut off on a narrow screen or in a pipe helps nobody.
-        Console(width=max(console.width, 120)).print(table(scores))
+        console = Console(width=max(Console().width, 120))
+        console.print(table(scores))
+        console.print(measures_table(results))
+    for sentence in () if quiet else chosen.missing.values():
+        typer.echo(sentence, err=True)

@@ -5,7 +5,8 @@ Definitions and sources stand with each function; every one is tested against an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -129,24 +130,46 @@ def rgb_histograms(picture: Picture) -> Histogram:
     return np.stack([np.bincount(picture[..., c].ravel(), minlength=256) / picture[..., c].size for c in range(3)])
 
 
-def color_distribution_consistency(histograms: Sequence[Histogram]) -> float:
+def jensen_shannon(p: Histogram, q: Histogram) -> NDArray[np.float64]:
+    """Divergence (...,) in nats of normalized histograms (..., bins); ln 2 for disjoint ones."""
+    m = (p + q) / 2
+
+    def kl(x: Histogram) -> NDArray[np.float64]:
+        ratio = np.divide(x, m, out=np.ones_like(x), where=x > 0)
+        return np.asarray((x * np.log(ratio)).sum(-1), np.float64)
+
+    return np.asarray((kl(p) + kl(q)) / 2, np.float64)
+
+
+class ColorConsistency:
+    """``color_distribution_consistency`` of frames that come one at a time; a few histograms are held."""
+
+    def __init__(self) -> None:
+        self._recent: deque[Histogram] = deque(maxlen=max(CDC_DISTANCES))
+        self._parts: dict[int, list[NDArray[np.float64]]] = {t: [] for t in CDC_DISTANCES}
+
+    def add(self, histograms: Histogram) -> None:
+        """``rgb_histograms`` of the next frame."""
+        for t, parts in self._parts.items():
+            if len(self._recent) >= t:
+                parts.append(jensen_shannon(self._recent[-t], histograms))
+        self._recent.append(histograms)
+
+    def value(self) -> float:
+        """CDC in nats of all frames so far; 0 for one frame."""
+        means = [np.stack(parts).mean() for parts in self._parts.values() if parts]
+        return float(np.mean(means)) if means else 0.0
+
+
+def color_distribution_consistency(histograms: Iterable[Histogram]) -> float:
     """CDC in nats: Jensen-Shannon divergence of ``rgb_histograms`` over 1, 2 and 4 frames (Liu et al. 2021, TCVC).
 
     A film of four frames or fewer uses the distances that exist. The true film's own value is the aim, not zero.
     """
-    h = np.stack(list(histograms))
-
-    def divergence(p: Histogram, q: Histogram) -> NDArray[np.float64]:
-        m = (p + q) / 2
-
-        def kl(x: Histogram) -> NDArray[np.float64]:
-            ratio = np.divide(x, m, out=np.ones_like(x), where=x > 0)
-            return np.asarray((x * np.log(ratio)).sum(-1), np.float64)
-
-        return np.asarray((kl(p) + kl(q)) / 2, np.float64)
-
-    parts = [divergence(h[:-t], h[t:]).mean() for t in CDC_DISTANCES if len(h) > t]
-    return float(np.mean(parts)) if parts else 0.0
+    consistency = ColorConsistency()
+    for histogram in histograms:
+        consistency.add(histogram)
+    return consistency.value()
 
 
 def luma_difference(a: NDArray[np.integer], b: NDArray[np.integer]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -17,58 +16,21 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.evaluation import metrics
+from streamcolor.evaluation.comparison import ClipScore, Luma, Measure, Pair, Tally
 from streamcolor.evaluation.metrics import Picture
+from streamcolor.evaluation.strips import ContactSheet
 from streamcolor.media.luma import plane_view
 
 ColorFilm = Callable[[Path, list[str], Path], None]
-Luma = NDArray[np.uint8]
+KeepSheet = Callable[[str, Picture], object]
 
 SETTINGS = ("first", "first,last", "none", "unrelated")
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov")
 # The window of SSIM.
 SMALLEST_SIDE = 11
-
-
-@dataclass(frozen=True)
-class KeptFrame:
-    """One frame of a clip to look at: its number, what it is, what the output made of it, and its Y plane."""
-
-    number: int
-    truth: Picture
-    output: Picture
-    luma: Luma
-
-
-KeepFrames = Callable[[str, list[KeptFrame]], object]
-
-
-@dataclass(frozen=True)
-class ClipScore:
-    """Scores of one clip, means over its frames other than the references; dB, nats x 1e3 (cdc), ratios.
-
-    colour: colorfulness of the output over that of the truth. end: psnr of the last eighth. luma: largest absolute
-    difference of the Y planes. grey: psnr of the uncolored film. his: histogram intersection with the truth. fps:
-    frames over seconds of coloring, start-up included. psnr_frames: psnr by frame number, references too.
-    """
-
-    clip: str
-    psnr: float
-    ssim: float
-    de00: float
-    cdc: float
-    cdc_gt: float
-    colour: float
-    end: float
-    luma: int
-    fps: float
-    psnr_u8: float
-    his: float
-    grey: float
-    psnr_frames: list[float]
 
 
 def find_clips(data: Path, names: Sequence[str] | None = None) -> list[Path]:
@@ -146,13 +108,15 @@ def evaluate(
     references: str = "first",
     clips: Sequence[str] | None = None,
     frames: int = 0,
-    keep: KeepFrames | None = None,
+    keep: KeepSheet | None = None,
+    measures: Sequence[Measure] = (),
 ) -> Iterator[ClipScore]:
     """Score ``color_film(film, references, output)`` on the clips of a folder, one after the other.
 
     references: first, ``first,last``, none, or unrelated (the first frame of another clip).
     frames: only the first so many of each clip, 0 for all.
-    keep: called with a clip's name and a few of its frames, evenly spaced.
+    keep: called with a clip's name and its contact sheet, see ``ContactSheet``.
+    measures: what else is measured; their ``pooled`` figures are ready when the last clip is scored.
 
     Raises CallError for a setting or clip that does not exist, InputError for a clip or an output that cannot be
     scored, OutputError when ``color_film`` wrote nothing; its own errors pass through.
@@ -165,7 +129,7 @@ def evaluate(
         raise CallError(f"references 'unrelated' need a second clip in {data} to take them from")
     for clip in chosen:
         other = everything[(everything.index(clip) + 1) % len(everything)]
-        yield _score(clip, other, color_film, references, frames, keep)
+        yield _score(clip, other, color_film, references, frames, keep, measures)
 
 
 def _score(
@@ -174,7 +138,8 @@ def _score(
     color_film: ColorFilm,
     references: str,
     frames: int,
-    keep: KeepFrames | None,
+    keep: KeepSheet | None,
+    measures: Sequence[Measure],
 ) -> ClipScore:
     with tempfile.TemporaryDirectory() as folder:
         film, output = Path(folder, f"{clip.stem}.mkv"), Path(folder, f"{clip.stem}.color.mkv")
@@ -190,8 +155,11 @@ def _score(
         seconds = time.perf_counter() - started
         if not output.exists():
             raise OutputError(f"{output.name} was not written, so there is nothing to compare with {clip.name}")
-        spaced = set(np.linspace(0, count - 1, 6).astype(int)) if keep else set()
-        return _compare(clip, output, film, set(places), frames, count / seconds, spaced, keep)
+        tally, sheet = Tally(measures), ContactSheet(count) if keep is not None else None
+        _compare(clip, output, film, set(places), frames, tally, sheet)
+        if keep is not None and sheet is not None:
+            keep(clip.stem, sheet.picture())
+        return tally.score(clip.stem, count / seconds)
 
 
 def _write_references(
@@ -213,17 +181,12 @@ def _compare(
     clip: Path,
     output: Path,
     grey: Path,
-    skip: set[int],
+    references: set[int],
     frames: int,
-    fps: float,
-    spaced: set[int],
-    keep: KeepFrames | None,
-) -> ClipScore:
+    tally: Tally,
+    sheet: ContactSheet | None,
+) -> None:
     """Frame against frame, three films read side by side; whole clips are never held."""
-    truth_histograms, histograms, kept = [], [], []
-    psnr, grey_psnr, wrapped, ssim, de00, his, color, true_color = ([] for _ in range(8))
-    luma = 0
-    compared = 0
     films = zip_longest(decode(output), decode(clip, frames), decode(grey))
     for number, (colored, original, uncolored) in enumerate(films):
         if colored is None or original is None:
@@ -231,44 +194,10 @@ def _compare(
         (mine, my_luma), (true, true_luma) = colored, original
         if mine.shape != true.shape:
             raise InputError(f"the colored {clip.name} is {_size(mine)}, the film {_size(true)}")
-        psnr.append(metrics.psnr(mine, true))
-        luma = max(luma, metrics.luma_difference(my_luma, true_luma))
-        histograms.append(metrics.rgb_histograms(mine))
-        truth_histograms.append(metrics.rgb_histograms(true))
-        if number in spaced:
-            kept.append(KeptFrame(number, true, mine, true_luma))
-        if number in skip:
-            continue
-        grey_psnr.append(metrics.psnr(uncolored[0], true))
-        wrapped.append(metrics.psnr_u8(mine, true))
-        color.append(metrics.colorfulness(mine))
-        true_color.append(metrics.colorfulness(true))
-        if compared % 2 == 0:
-            ssim.append(metrics.ssim(mine, true))
-        if compared % 4 == 0:
-            de00.append(metrics.mean_ciede2000(mine, true))
-            his.append(metrics.histogram_intersection(mine, true))
-        compared += 1
-    if keep is not None:
-        keep(clip.stem, kept)
-    rest = [n for n in range(len(psnr)) if n not in skip]
-    tail = [n for n in rest if n >= len(psnr) * 7 // 8] or rest[-1:]
-    return ClipScore(
-        clip=clip.stem,
-        psnr=float(np.mean([psnr[n] for n in rest])),
-        ssim=float(np.mean(ssim)),
-        de00=float(np.mean(de00)),
-        cdc=1e3 * metrics.color_distribution_consistency(histograms),
-        cdc_gt=1e3 * metrics.color_distribution_consistency(truth_histograms),
-        colour=float(np.mean(color) / max(np.mean(true_color), 1e-6)),
-        end=float(np.mean([psnr[n] for n in tail])),
-        luma=luma,
-        fps=fps,
-        psnr_u8=float(np.mean(wrapped)),
-        his=float(np.mean(his)),
-        grey=float(np.mean(grey_psnr)),
-        psnr_frames=psnr,
-    )
+        pair = Pair(number, true, mine, uncolored[0], true_luma, my_luma, compared=number not in references)
+        tally.add(pair)
+        if sheet is not None:
+            sheet.add(pair, tally.psnr[-1])
 
 
 def _size(picture: Picture) -> str:

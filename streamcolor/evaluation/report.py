@@ -1,9 +1,10 @@
-"""Scores as a table, as JSON, and as contact sheets to look at."""
+"""Scores as tables and as JSON, and files that are whole or not there."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,40 @@ import numpy as np
 from rich.table import Table
 
 from streamcolor.errors import OutputError
-from streamcolor.evaluation.metrics import Picture, lab
-from streamcolor.evaluation.protocols import ClipScore, KeptFrame
+from streamcolor.evaluation.comparison import ClipScore, Figures
+from streamcolor.evaluation.curves import psnr_by_distance, worst_frames
+from streamcolor.evaluation.metrics import Picture
+from streamcolor.media.atomic import publish, temporary_sibling, write_failure
 
 COLUMNS = ("grey", "psnr", "ssim", "de00", "cdc", "cdc_gt", "colour", "his", "end", "luma", "fps")
-SHEET_WIDTH = 1600
-ROWS = ("film", "truth", "output", "error")
-# The distance in a*, b* from which on the error row has its hottest color.
-LARGEST_ERROR = 60.0
+_DIGITS = {"luma": 0, "fps": 1, "grey": 2, "psnr": 2, "end": 2, "de00": 2, "warp": 2, "warp_gt": 2, "fid": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What came of an evaluation.
+
+    options: what was run. columns: of the figures beyond the default ones; pooled: those that are over all clips.
+    missing: by column, why it has no figures.
+    """
+
+    scores: Sequence[ClipScore]
+    options: dict[str, Any]
+    columns: Sequence[str] = ()
+    pooled: Figures = dataclasses.field(default_factory=dict)
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def measures(self, score: ClipScore) -> Figures:
+        """Figures of a clip by column; None: not to be had."""
+        return {column: score.measures.get(column) for column in self.columns if column not in self.pooled}
+
+    def mean_measures(self) -> Figures:
+        """Mean over the clips that have a figure, by column, and what is pooled over all clips."""
+        means: Figures = {}
+        for column in self.columns:
+            values = [v for v in (score.measures.get(column) for score in self.scores) if v is not None]
+            means[column] = float(np.mean(values)) if values else None
+        return means | self.pooled
 
 
 def mean_of(scores: Sequence[ClipScore]) -> dict[str, float]:
@@ -35,55 +62,110 @@ def table(scores: Sequence[ClipScore]) -> Table:
     for column in result.columns[1:]:
         column.justify = "right"
     for score in scores:
-        result.add_row(score.clip, *(_figure(name, getattr(score, name)) for name in COLUMNS))
+        result.add_row(score.clip, *(figure(name, getattr(score, name)) for name in COLUMNS))
     mean = mean_of(scores)
     result.add_section()
-    result.add_row("mean", *(_figure(name, mean[name]) for name in COLUMNS))
+    result.add_row("mean", *(figure(name, mean[name]) for name in COLUMNS))
     return result
 
 
-def _figure(name: str, value: float) -> str:
-    digits = {"luma": 0, "fps": 1, "grey": 2, "psnr": 2, "end": 2, "de00": 2}.get(name, 3)
-    return f"{value:.{digits}f}"
+def measures_table(results: Results) -> Table:
+    """The figures beyond the default ones, a row a clip and their mean, and the worst frames with their psnr."""
+    result = Table("clip", *results.columns, "worst frames: psnr")
+    for column in result.columns[1:-1]:
+        column.justify = "right"
+    for score in results.scores:
+        measures = results.measures(score)
+        cells = [figure(name, measures[name]) if name in measures else "" for name in results.columns]
+        result.add_row(score.clip, *cells, worst_words(score))
+    mean = results.mean_measures()
+    result.add_section()
+    result.add_row("mean", *(figure(name, mean[name]) for name in results.columns))
+    return result
 
 
-def to_json(scores: Sequence[ClipScore], options: dict[str, Any]) -> str:
-    """Mean, clips and what was run, for programs."""
-    clips = {score.clip: dataclasses.asdict(score) for score in scores}
-    return json.dumps({"mean": mean_of(scores), "clips": clips, "options": options}, indent=1)
+def worst_words(score: ClipScore) -> str:
+    """The worst frames of a clip as ``NUMBER: PSNR``, worst first."""
+    return ", ".join(f"{worst.number}: {worst.psnr:.2f}" for worst in worst_frames(score))
 
 
-def write_strip(folder: Path, clip: str, frames: Sequence[KeptFrame]) -> Path:
-    """Contact sheet ``CLIP.png``, at most 1600 pixels wide: a column a frame, with its number.
+def figure(name: str, value: float | None) -> str:
+    """A figure with the digits that its column has; ``n/a`` for None."""
+    return "n/a" if value is None else f"{value:.{_DIGITS.get(name, 3)}f}"
 
-    From top to bottom: film, truth, output, and the distance of output and truth in a*, b*, from black (none) to
-    yellow (60 and more). Raises OutputError where it cannot be written.
-    """
-    width = SHEET_WIDTH // len(frames)
-    sheet = np.concatenate([_column(frame, width) for frame in frames], 1)
-    height = sheet.shape[0] // len(ROWS)
-    for row, word in enumerate(ROWS):
-        for column, frame in enumerate(frames):
-            _caption(sheet, f"{word} {frame.number}", column * width + 4, row * height + 14)
-    path = folder / f"{clip}.png"
+
+def to_json(results: Results) -> str:
+    """Mean, clips, psnr over the distance from the reference, and what was run, for programs; null: not to be had."""
+    clips = {}
+    for score in results.scores:
+        row = dataclasses.asdict(score)
+        del row["measures"]
+        row |= results.measures(score)
+        row["worst_frames"] = [dataclasses.asdict(worst) for worst in worst_frames(score)]
+        row["psnr_by_distance"] = _curve([score])
+        clips[score.clip] = row
+    mean = mean_of(results.scores) | results.mean_measures()
+    curve = _curve(results.scores)
+    whole = {"mean": mean, "psnr_by_distance": curve, "clips": clips, "options": results.options}
+    return json.dumps(whole, indent=1, allow_nan=False)
+
+
+def _curve(scores: Sequence[ClipScore]) -> dict[str, Any]:
+    return dataclasses.asdict(psnr_by_distance(scores))
+
+
+def write_strip(folder: Path, clip: str, sheet: Picture) -> Path:
+    """A contact sheet as ``CLIP.png``, whole or not at all, in a folder that is made. Raises OutputError."""
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     except OSError as error:
-        raise OutputError(f"the contact sheet {path} cannot be written: {error.strerror}") from error
+        raise write_failure(error, folder) from error
+    path = folder / f"{clip}.png"
+    write_whole(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     return path
 
 
-def _column(frame: KeptFrame, width: int) -> Picture:
-    height = max(1, width * frame.truth.shape[0] // frame.truth.shape[1])
-    distance = np.linalg.norm((lab(frame.truth) - lab(frame.output))[..., 1:], axis=-1)
-    heat = cv2.applyColorMap(np.clip(distance * (255 / LARGEST_ERROR), 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    grey = np.repeat(frame.luma[..., None], 3, -1)
-    pictures = (grey, frame.truth, frame.output, heat[..., ::-1])
-    rows = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in pictures]
-    return np.asarray(np.concatenate(rows, 0), np.uint8)
+def check_place(path: Path) -> None:
+    """Raise OutputError when a file cannot be put at ``path``: to be known before hours of coloring."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist; make it first, or name another")
+    check_folder(path.parent)
 
 
-def _caption(sheet: Picture, text: str, x: int, y: int) -> None:
-    for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, thickness, cv2.LINE_AA)
+def check_folder(path: Path) -> None:
+    """Raise OutputError when files cannot be put into a folder that is there or is to be made."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is not a folder; name another")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"the folder {there} cannot be written to; name another")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under its name when it is whole; one that is there is replaced. Raises OutputError."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        _write_through(path, data)
+        return
+    part = temporary_sibling(path)
+    try:
+        part.write_bytes(data)
+        publish(part, path)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise write_failure(error, path) from error
+    finally:
+        # Gone already where it was published.
+        part.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """To a device or pipe, which must not be replaced by a file."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise write_failure(error, path) from error

@@ -17,7 +17,7 @@ import pytest
 
 from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.evaluation.protocols import ColorFilm, decode, evaluate
-from streamcolor.evaluation.report import mean_of, table, to_json, write_strip
+from streamcolor.evaluation.report import mean_of
 
 OUTSIDE = Path(__file__).resolve().parents[3] / "shared" / "tools" / "first_frame_eval.py"
 
@@ -43,29 +43,6 @@ with av.open(clip) as source, av.open(out, "w") as box:
         box.mux(stream.encode(picture))
     box.mux(stream.encode())
 """
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two short color clips, H.264, BT.709 limited."""
-    folder = tmp_path_factory.mktemp("clips")
-    for name, seed in (("one", 0), ("two", 7)):
-        rng = np.random.default_rng(seed)
-        scene = cv2.resize(rng.integers(0, 256, (7, 12, 3), np.uint8), (180, 96), interpolation=cv2.INTER_CUBIC)
-        with av.open(str(folder / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=24, options={"crf": "12"})
-            stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-            context = stream.codec_context
-            context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
-            for shift in range(10):
-                part = np.ascontiguousarray(scene[:, 4 * shift : 4 * shift + 128])
-                frame = av.VideoFrame.from_ndarray(part, format="rgb24").reformat(
-                    format="yuv420p", dst_colorspace="ITU709", threads=1
-                )
-                frame.color_range, frame.colorspace = 1, 1
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    return folder
 
 
 @pytest.fixture
@@ -244,20 +221,6 @@ def test_wrong_calls(clips: Path, tmp_path: Path) -> None:
         list(evaluate(tmp_path, copy_grey))
     with pytest.raises(InputError, match="no folder"):
         list(evaluate(tmp_path / "gone", copy_grey))
-
-
-def test_reports_hold_what_was_scored(clips: Path, tmp_path: Path) -> None:
-    sheets: list[Path] = []
-    keep = lambda name, kept: sheets.append(write_strip(tmp_path / "sheets", name, kept))  # noqa: E731
-    scores = list(evaluate(clips, copy_grey, keep=keep))
-    assert table(scores).row_count == 3
-    assert json.loads(to_json(scores, {"model": "grey"}), parse_constant=pytest.fail)["clips"]["one"]["luma"] == 0
-    sheet = cv2.imread(str(sheets[0]))
-    assert sheet is not None and sheet.shape[1] == 1596
-    quarter = sheet.shape[0] // 4
-    # Nothing of an uncolored film is right, so the error row is nowhere near black.
-    assert sheet[3 * quarter + 20 :].max(axis=-1).mean() > 60
-    assert np.ptp(sheet[:quarter], axis=-1).max() < np.ptp(sheet[quarter : 2 * quarter], axis=-1).max()
 
 
 def test_whole_clips_decode(clips: Path) -> None:

@@ -69,11 +69,10 @@ class ReferenceCache:
     def nbytes(self) -> int:
         return sum(e.nbytes for e in (*self._permanent, *self._rolling))
 
-    def start_shot(self, references: Iterable[Entry], *, keep_recent: bool = False) -> None:
-        """Replace the references; forget the recent frames unless the shots flow into each other."""
+    def start_shot(self, references: Iterable[Entry]) -> None:
+        """Replace the references; forget the recent frames."""
         self._permanent = list(references)
-        if not keep_recent:
-            self._rolling = []
+        self._rolling = []
         self._evict()
 
     def add_reference(self, entry: Entry) -> None:

@@ -18,7 +18,7 @@ from streamcolor.colorizers.cache import Entry, ReferenceCache
 from streamcolor.colorizers.contract import Colorizer, Reference
 from streamcolor.film.references import Assigned, ReferencePicture, ReferencePlanner
 from streamcolor.film.shots import FrameReady, Shot, ShotFinder
-from streamcolor.frame import Frame
+from streamcolor.frame import Chroma, Frame
 from streamcolor.media.reader import FilmInfo
 from streamcolor.media.streams import Packet
 
@@ -56,6 +56,15 @@ class ShotReport:
         self.stop = frame + 1
         if confidence < self.weakest_confidence:
             self.weakest, self.weakest_confidence = frame, confidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """The shot that shines through in a dissolve: its number, its references, and the cache it will go on with."""
+
+    number: int
+    assigned: list[Assigned]
+    cache: ReferenceCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +118,17 @@ class Painter:
         self.colorizer = colorizer
         self.finder = finder
         self.planner = planner
-        self.cache = ReferenceCache(colorizer.info.policy, **({} if cap is None else {"cap": cap}))
+        self.cap = cap
+        self.cache = self._cache()
         self.space = ColorSpace.of(film.tags, film.height)
         self.siting = film.chroma_location
         info = colorizer.info
         self.size = working_size(film.height, film.width, size or info.size, info.size_multiple)
         self.shots: list[ShotReport] = []
-        self._coming: tuple[int, list[Assigned], list[Entry]] | None = None
+        self._coming: _Coming | None = None
+
+    def _cache(self) -> ReferenceCache:
+        return ReferenceCache(self.colorizer.info.policy, **({} if self.cap is None else {"cap": self.cap}))
 
     def paint(self, items: Iterator[Frame | Packet]) -> Iterator[Painted | Packet]:
         """Frames in film order come out colored; packets of other streams pass by."""
@@ -131,9 +144,7 @@ class Painter:
     def _color(self, ready: FrameReady) -> Painted:
         frame = ready.frame
         self._follow_shots(ready)
-        chroma, entry = self.colorizer.step(self._lightness(frame), self.cache, frame.index)
-        if entry is not None:
-            self.cache.remember(entry)
+        chroma = self._chroma(ready)
         cb, cr = chroma_planes(
             chroma.ab.numpy(),
             frame.luma,
@@ -146,6 +157,27 @@ class Painter:
         confidence = float(chroma.confidence.mean())
         self.shots[-1].add(frame.index, confidence)
         return Painted(frame, cb, cr, confidence, ready.shot.number)
+
+    def _chroma(self, ready: FrameReady) -> Chroma:
+        """Of one shot; in a dissolve that of both, each with its own references and memory, weighted by time.
+
+        A mixture of two pictures has the mixture of their colors; a search for each pixel in all references at once
+        would take either.
+        """
+        frame, lightness = ready.frame, self._lightness(ready.frame)
+        chroma = self._step(lightness, self.cache, frame.index)
+        if self._coming is None or ready.blending is None or ready.blending.blend is None:
+            return chroma
+        first, stop = ready.blending.blend
+        share = min(max((frame.index - first + 1) / (stop - first + 1), 0.0), 1.0)
+        other = self._step(lightness, self._coming.cache, frame.index)
+        return Chroma(torch.lerp(chroma.ab, other.ab, share), torch.lerp(chroma.confidence, other.confidence, share))
+
+    def _step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> Chroma:
+        chroma, entry = self.colorizer.step(lightness, cache, frame)
+        if entry is not None:
+            cache.remember(entry)
+        return chroma
 
     def _lightness(self, frame: Frame) -> torch.Tensor:
         h, w = self.size
@@ -160,22 +192,22 @@ class Painter:
         elif ready.blending is not None:
             if self._coming is None:
                 known = ready.known if ready.blending_known is None else ready.blending_known
-                self._coming = (ready.blending.number, *self._assigned(ready.blending, ready.preview, known))
-                for entry in self._coming[2]:
-                    self.cache.add_reference(entry)
+                assigned, entries = self._assigned(ready.blending, ready.preview, known)
+                self._coming = _Coming(ready.blending.number, assigned, self._cache())
+                self._coming.cache.start_shot(entries)
         else:
-            for assigned in self.planner.arriving(frame, shot, ready.known):
-                self.cache.add_reference(self._encode(assigned))
-                self.shots[-1].references.append((assigned.reference.name, assigned.score))
+            for late in self.planner.arriving(frame, shot, ready.known):
+                self.cache.add_reference(self._encode(late))
+                self.shots[-1].references.append((late.reference.name, late.score))
 
     def _start(self, ready: FrameReady) -> None:
         shot = ready.shot
-        if self._coming is not None and self._coming[0] == shot.number:
-            _, assigned, entries = self._coming
+        if self._coming is not None and self._coming.number == shot.number:
+            assigned, self.cache = self._coming.assigned, self._coming.cache
         else:
             assigned, entries = self._assigned(shot, ready.preview, ready.known)
+            self.cache.start_shot(entries)
         self._coming = None
-        self.cache.start_shot(entries, keep_recent=shot.transition == "dissolve")
         report = ShotReport(shot.number, shot.start, shot.transition, stop=shot.start)
         report.references = [(a.reference.name, a.score) for a in assigned]
         self.shots.append(report)

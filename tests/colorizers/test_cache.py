@@ -45,12 +45,12 @@ def test_the_cap_holds_unless_one_frame_alone_exceeds_it(sizes: list[int], cap: 
         assert cache.rolling[-1].frame == frame
 
 
-def test_a_new_shot_forgets_unless_the_shots_flow_into_each_other() -> None:
+def test_a_new_shot_forgets() -> None:
     cache = ReferenceCache(CachePolicy(recent=2))
     cache.start_shot([entry(None)])
     cache.remember(entry(0))
-    cache.start_shot([entry(5)], keep_recent=True)
-    assert [e.frame for e in cache.permanent] == [5] and rolling(cache) == [0]
+    cache.start_shot([entry(5)])
+    assert [e.frame for e in cache.permanent] == [5] and cache.rolling == ()
     cache.start_shot([])
     assert cache.permanent == () and cache.rolling == () and cache.nbytes == 0
 

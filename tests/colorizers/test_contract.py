@@ -83,21 +83,6 @@ def test_a_snapshot_goes_on_as_if_nothing_had_happened(model_id: str) -> None:
 
 
 @pytest.mark.parametrize("model_id", IDS)
-def test_references_that_change_while_frames_stay_are_not_mixed_up(model_id: str) -> None:
-    """After a dissolve the recent frames stay and the references are others: the new one has the say."""
-    colorizer = create(model_id)
-    frames = pictures(6)
-    cache = filled(colorizer, frames)
-    color_all(colorizer, frames[:4], cache)
-    opposite = reference(frames[5], 5)
-    opposite = Reference(opposite.lightness, -opposite.ab, opposite.opaque, 5)
-    cache.start_shot([colorizer.encode(opposite)], keep_recent=True)
-    chroma, _ = colorizer.step(frames[5], cache, 5)
-    truth = torch.nn.functional.adaptive_avg_pool2d(opposite.ab[0], chroma.ab.shape[1:])
-    assert (chroma.ab - truth).norm(dim=0).mean() < 0.5 * (chroma.ab + truth).norm(dim=0).mean()
-
-
-@pytest.mark.parametrize("model_id", IDS)
 def test_a_reference_that_arrives_in_the_middle_of_a_shot_is_heard(model_id: str) -> None:
     colorizer = create(model_id)
     frames = pictures(6)

@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 
 from streamcolor import __version__
+from streamcolor.commands import bench, models, run
 from streamcolor.commands import eval as eval_command
-from streamcolor.commands import models, run
+from streamcolor.commands import filter as filter_command
 from streamcolor.commands import train as train_command
 from streamcolor.errors import StreamcolorError
 
@@ -27,6 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.command)
+app.command("filter")(filter_command.command)
+app.add_typer(bench.app, name="bench")
 app.command("eval")(eval_command.command)
 app.command("models")(models.command)
 app.add_typer(train_command.app, name="train")
@@ -67,8 +70,9 @@ def _exit_code(words: list[str]) -> int:
         return _say(" ".join(str(message).split()), 2, verbose)
     except (KeyboardInterrupt, typer.Abort):
         return _say("stopped", 130, verbose)
-    except BrokenPipeError:
-        # Whoever read our stdout has gone: end as a filter does, and keep the interpreter from flushing into it.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our stdout has gone (the parser turns that into a SystemExit): end as a filter does, and keep
+        # the interpreter from flushing into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except Exception as error:

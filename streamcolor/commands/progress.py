@@ -129,4 +129,8 @@ def summary(report: RunReport, *, guided: bool) -> Iterator[str]:
         yield f"{name} resembles no shot and was not used; name its frame with {name}@FRAME"
     yield from report.notices
     if report.suggestions:
-        yield f"a painted frame would help most at {', '.join(str(f) for f in report.suggestions)}"
+        frames = ", ".join(str(frame) for frame in report.suggestions)
+        if guided:
+            yield f"a painted frame would help most at {frames}"
+        else:
+            yield f"for its real colors paint frame {frames} and run again with --ref PICTURE@{report.suggestions[0]}"

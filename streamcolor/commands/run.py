@@ -56,6 +56,22 @@ def command(
         typer.Option("--cut", metavar="FRAME", min=0, help="A shot starts here; instead of finding cuts."),
     ] = None,
     cache_mb: Annotated[int, typer.Option("--cache-mb", min=16, help="Cap of the reference cache in MiB.")] = 512,
+    sat: Annotated[float, typer.Option("--sat", min=0, max=10, help="Factor on the saturation of the colors.")] = 1.0,
+    mix: Annotated[
+        float, typer.Option("--mix", min=0, max=1, help="Share of the new color; the rest is what the film had.")
+    ] = 1.0,
+    enable: Annotated[
+        str | None,
+        typer.Option(
+            "--enable", metavar="EXPRESSION", help="Color where this holds: 'between(t,10,20)', as in ffmpeg."
+        ),
+    ] = None,
+    vf: Annotated[
+        str | None,
+        typer.Option(
+            "--vf", "-vf", metavar="FILTERS", help="ffmpeg's filters around: 'yadif,streamcolor,scale=1920:-2'."
+        ),
+    ] = None,
     threads: Threads = 0,
     overwrite: Overwrite = False,
     progress: Annotated[
@@ -95,6 +111,10 @@ def command(
         cap=cache_mb * 2**20,
         threads=threads,
         overwrite=overwrite,
+        sat=sat,
+        mix=mix,
+        enable=enable,
+        vf=vf,
     )
     with ProgressLine(quiet=quiet) as line, ProgressBlocks(progress) as blocks:
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streamcolor.errors import CallError, OutputError
@@ -45,6 +47,19 @@ def publish(part: Path, path: Path) -> None:
         sync(path.parent)
     except OSError as error:
         raise write_failure(error, path) from error
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A hidden file to write; it becomes ``path`` at the end, and is gone after an error. Raises OutputError."""
+    part = temporary_sibling(path)
+    try:
+        yield part
+        publish(part, path)
+    except OSError as error:
+        raise write_failure(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -19,7 +19,8 @@ _DNX_MATRICES = (Matrix.BT709, Matrix.BT2020_NCL, Matrix.BT2020_CL)
 
 ALIASES = {"h264": "libx264", "avc": "libx264", "h265": "libx265", "hevc": "libx265", "prores_ks": "prores"}
 # Suffix -> name of libavformat's muxer, in the order in which messages name them.
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".nut": "nut"}
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".nut": "nut", ".y4m": "yuv4mpegpipe"}
+_OF_ANY_CODEC = tuple(suffix for suffix in CONTAINERS if suffix != ".y4m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,14 @@ class Encoder:
 ENCODERS = {
     encoder.name: encoder
     for encoder in (
-        Encoder("libx264", "libx264", (8, 10), ("420", "422", "444"), tuple(CONTAINERS), (2, 2), crf=True),
+        Encoder("libx264", "libx264", (8, 10), ("420", "422", "444"), _OF_ANY_CODEC, (2, 2), crf=True),
         # x265 codes interlaced film as separate fields only, which no container of these can flag per frame.
         Encoder(
             "libx265",
             "libx265",
             (8, 10, 12),
             ("420", "422", "444"),
-            tuple(CONTAINERS),
+            _OF_ANY_CODEC,
             (16, 16),
             crf=True,
             interlaced=False,
@@ -62,7 +63,14 @@ ENCODERS = {
         Encoder("prores", "prores_ks", (10,), ("422", "444"), (".mov", ".mkv"), (2, 2)),
         Encoder("dnxhd", "dnxhd", (8, 10), ("422",), (".mov",), (256, 120), interlaced=False),
         Encoder("dnxhr", "dnxhd", (8, 10), ("422",), (".mov",), (256, 120), interlaced=False),
-        Encoder("rawvideo", "rawvideo", (8, 9, 10, 12, 14, 16), ("420", "422", "444"), (".nut",), any_size=True),
+        Encoder(
+            "rawvideo",
+            "rawvideo",
+            (8, 9, 10, 12, 14, 16),
+            ("420", "422", "444"),
+            (".nut", ".mkv", ".y4m"),
+            any_size=True,
+        ),
     )
 }
 
@@ -132,7 +140,9 @@ def _notices(encoder: Encoder, info: FilmInfo, suffix: str, subsampling: str) ->
     if encoder.encoder == "dnxhd" and info.tags.matrix not in _DNX_MATRICES:
         yield f"{encoder.name} names no matrix but BT.709 and BT.2020; tell the next program, or use --codec libx264"
     if suffix == ".nut" and not encoder.crf:
-        yield "NUT holds no color tags, field order and sample aspect; tell the next program"
+        yield "NUT holds no color tags and field order; tell the next program"
+    if suffix == ".y4m":
+        yield "Y4M holds no matrix, primaries and transfer, and frames at one rate only; tell the next program"
 
 
 def _encoder(codec: str) -> Encoder:
@@ -144,6 +154,8 @@ def _encoder(codec: str) -> Encoder:
 
 def _default_encoder(info: FilmInfo, suffix: str, depth: int | None) -> Encoder:
     bits = depth or info.depth
+    if suffix == ".y4m":
+        return ENCODERS["rawvideo"]
     if bits <= 10:
         return ENCODERS["libx264"]
     if bits == 12:

@@ -6,7 +6,7 @@ Rules for what a container or a damaged film leaves open:
   duration, or by one frame at the average rate. A first picture with neither starts at 0.
 * A pts that does not lie after the one before (a damaged index) becomes the one before plus one unit.
 * A packet that does not decode is lost. When its pts is known and a picture came before, that pts is delivered
-  in its place without a picture; otherwise it is only counted.
+  in its place without a picture; otherwise it is only counted. In a pipe, what breaks off at the end is only counted.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class Picture:
 class PictureDecoder:
     """Decodes the packets of one stream, and never stops because of a bad one.
 
+    hold_at_end: give a place to pictures that are lost at the very end.
     lost: packets that failed and have not been given a place (yet).
     """
 
-    def __init__(self, stream: VideoStream, rate: Fraction) -> None:
+    def __init__(self, stream: VideoStream, rate: Fraction, *, hold_at_end: bool = True) -> None:
         self.lost = 0
+        self._hold_at_end = hold_at_end
         self._stream = stream
         self._frame_step = max(round(1 / (rate * (stream.time_base or Fraction(1)))), 1)
         # (pts, duration) of packets that have not come out as pictures yet.
@@ -86,7 +88,8 @@ class PictureDecoder:
         last = self._last
         if last is not None:
             self.lost = max(self.lost, sum(pts > last for pts, _ in self._expected))
-            yield from self._missing_before(max((pts for pts, _ in self._expected), default=last) + 1)
+            if self._hold_at_end:
+                yield from self._missing_before(max((pts for pts, _ in self._expected), default=last) + 1)
 
     def _missing_before(self, pts: int) -> Iterator[Picture]:
         """Lost pictures that belong before ``pts``; forgets what is expected up to there."""

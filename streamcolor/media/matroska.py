@@ -30,10 +30,18 @@ def set_sample_aspect(path: Path, aspect: Fraction) -> None:
     Raises OutputError when the file is not laid out as libavformat's muxer does it, OSError from the disk.
     """
     with path.open("r+b") as file:
-        head = file.read(_HEADER_BYTES)
-        start, end = _tracks(head, path)
-        file.seek(start)
-        file.write(_patched_tracks(head[start:end], aspect, path))
+        head = with_sample_aspect(file.read(_HEADER_BYTES), aspect, path)
+        file.seek(0)
+        file.write(head)
+
+
+def with_sample_aspect(head: bytes, aspect: Fraction, path: Path) -> bytes:
+    """The beginning of a file, Tracks and all, with the display size as above; the same length.
+
+    path: for the message. Raises OutputError when it is not laid out as libavformat's muxer does it.
+    """
+    start, end = _tracks(head, path)
+    return head[:start] + _patched_tracks(head[start:end], aspect, path) + head[end:]
 
 
 def _tracks(head: bytes, path: Path) -> tuple[int, int]:

@@ -7,6 +7,7 @@ ends the iteration; what decodes is delivered.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,11 @@ import av.error
 from streamcolor.errors import InputError
 from streamcolor.frame import Frame
 from streamcolor.media.decoding import Picture, PictureDecoder
+from streamcolor.media.described import Described
 from streamcolor.media.info import FilmInfo
 from streamcolor.media.luma import frame_luma
+from streamcolor.media.pictures import pictured
+from streamcolor.media.pipes import widen
 from streamcolor.media.probe import average_rate, chroma_location, film_info, frame_tags
 from streamcolor.media.pyav import OPEN_OPTIONS
 from streamcolor.media.sequence import SequenceReader, is_pattern
@@ -44,6 +48,9 @@ class Reader:
 
     source: a path, ``-`` for standard input, an address such as ``udp://...``, or an open binary file.
     threads: of the decoder, 0 for as many as FFmpeg likes.
+    described: what the user says of the film, in the place of what its container says.
+    live: every picture is delivered as soon as its packet is here, and one that breaks off at the end is left out.
+    pictured: frames are ``PicturedFrame``s, with their chroma.
     info: what the film is. damaged: pictures so far that did not decode as they should.
     container, stream: PyAV's objects, from which the writer takes metadata, chapters and streams.
 
@@ -51,16 +58,27 @@ class Reader:
     only when the pictures change size or pixel format.
     """
 
-    def __init__(self, source: str | Path | BinaryIO, *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        source: str | Path | BinaryIO,
+        *,
+        threads: int = 0,
+        described: Described | None = None,
+        live: bool = False,
+        pictured: bool = False,
+    ) -> None:
+        self._described = described or Described()
+        self._pictured = pictured
         self.name, self.path = _name_and_path(source)
         self.container: InputContainer = _open(source, self.name, self.path)
         self._items: Iterator[Frame | Packet] = iter(())
         try:
             self.stream: VideoStream = _film_stream(self.container, self.name)
-            self.stream.thread_type = "AUTO"
+            # Each thread that decodes a frame of its own delays by one frame.
+            self.stream.thread_type = "SLICE" if live else "AUTO"
             self.stream.codec_context.thread_count = threads
             self._chroma_location = chroma_location(self.container, self.stream)
-            self._decoder = PictureDecoder(self.stream, average_rate(self.stream))
+            self._decoder = PictureDecoder(self.stream, average_rate(self.stream), hold_at_end=not live)
             self._info: FilmInfo | None = None
             self._before: Frame | None = None
             self._delivered_damaged = 0
@@ -139,10 +157,9 @@ class Reader:
         time_base = self.stream.time_base or Fraction(1)
         if picture.frame is None:
             assert before is not None, "the decoder places a loss only after a picture"
-            frame = Frame(
-                before.luma, before.depth, index, picture.pts, time_base, picture.duration, before.tags,
-                before.interlaced, before.top_field_first, damaged=True,
-            )  # fmt: skip
+            frame = replace(
+                before, index=index, pts=picture.pts, time_base=time_base, duration=picture.duration, damaged=True
+            )
         else:
             frame = self._decoded_frame(picture, picture.frame, index, time_base)
         self._delivered_damaged += frame.damaged
@@ -151,7 +168,8 @@ class Reader:
 
     def _decoded_frame(self, picture: Picture, decoded: av.VideoFrame, index: int, time_base: Fraction) -> Frame:
         if self._info is None:
-            self._info = film_info(self.name, self.container, self.stream, decoded, self._chroma_location)
+            info = film_info(self.name, self.container, self.stream, decoded, self._chroma_location)
+            self._info = self._described.film(info)
         info = self._info
         shape = (decoded.width, decoded.height, decoded.format.name)
         if shape != (info.width, info.height, info.pixel_format):
@@ -159,31 +177,42 @@ class Reader:
                 f"{self.name} changes from {info.width}x{info.height} {info.pixel_format} to "
                 f"{shape[0]}x{shape[1]} {shape[2]} at frame {index}; cut it there and color the parts"
             )
-        return Frame(
+        interlaced, top_field_first = self._described.fields(
+            decoded.interlaced_frame, decoded.interlaced_frame and info.top_field_first
+        )
+        frame = Frame(
             frame_luma(decoded),
             info.depth,
             index,
             picture.pts,
             time_base,
             picture.duration,
-            frame_tags(decoded, self.stream),
-            decoded.interlaced_frame,
-            decoded.interlaced_frame and info.top_field_first,
+            self._described.tags(frame_tags(decoded, self.stream)),
+            interlaced,
+            top_field_first,
             damaged=decoded.is_corrupt,
         )
+        return pictured(frame, decoded) if self._pictured else frame
 
 
 def open_film(
-    source: str | Path | BinaryIO, *, rate: Fraction | None = None, threads: int = 0
+    source: str | Path | BinaryIO,
+    *,
+    rate: Fraction | None = None,
+    threads: int = 0,
+    described: Described | None = None,
+    live: bool = False,
+    pictured: bool = False,
 ) -> Reader | SequenceReader:
     """Reader for a film or, for a path with a number pattern such as ``shot.%06d.png``, for pictures.
 
     rate: frames per second of a picture sequence (default 24); a film has its own time stamps.
+    threads, described, live, pictured: of ``Reader``.
     Raises InputError as the readers do.
     """
     if isinstance(source, (str, Path)) and is_pattern(source):
         return SequenceReader(source) if rate is None else SequenceReader(source, rate)
-    return Reader(source, threads=threads)
+    return Reader(source, threads=threads, described=described, live=live, pictured=pictured)
 
 
 def _name_and_path(source: str | Path | BinaryIO) -> tuple[str, Path | None]:
@@ -205,8 +234,11 @@ def _open(source: str | Path | BinaryIO, name: str, path: Path | None) -> InputC
             raise InputError(f"{path} is a folder, not a film; name pictures by a pattern such as {path}/%06d.png")
         # The prefix keeps names with a colon, or with a dash in front, from being read as an address.
         target: str | BinaryIO = f"file:{path}"
+    elif isinstance(source, (str, Path)) and str(source) == _STDIN:
+        widen(0)
+        target = "pipe:0"
     elif isinstance(source, (str, Path)):
-        target = "pipe:0" if str(source) == _STDIN else str(source)
+        target = str(source)
     else:
         target = source
     try:

@@ -169,6 +169,7 @@ class SequenceWriter:
     """
 
     notice: str | None = None
+    respaced = 0
     subsampling = "444"
 
     def __init__(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import errno
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 import numpy as np
-from av.audio.stream import AudioStream
-from av.filter import Graph
 
 from streamcolor.errors import CallError, OutputError
 from streamcolor.frame import Frame
 from streamcolor.media.atomic import check_target, publish, temporary_sibling, write_failure
 from streamcolor.media.codecs import CONTAINERS, Encoding, choose_encoding
-from streamcolor.media.luma import plane_view
+from streamcolor.media.marking import Marker, is_anamorphic
 from streamcolor.media.matroska import NAME_PADDING, set_sample_aspect
+from streamcolor.media.muxing import muxer_settings
+from streamcolor.media.pictures import at_depth, chroma_shape, picture_of
+from streamcolor.media.pipes import BUFFER_BYTES, STANDARD_OUTPUT, OutputPipe, PipeTarget, header_patch, raw_video_tag
 from streamcolor.media.sequence import SequenceReader, SequenceWriter, is_pattern
 from streamcolor.media.streams import Packet, copied_streams, copy_metadata, kept_metadata
 
@@ -39,15 +42,13 @@ _STDOUT = "-"
 # AV_CODEC_FLAG_INTERLACED_DCT and AV_CODEC_FLAG_INTERLACED_ME of libavcodec/avcodec.h.
 _INTERLACED_FLAGS = 1 << 18 | 1 << 29
 _CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom")
-_MILLISECONDS = 1000
-_LARGEST_TIMESCALE = 1_000_000
 _IDENTITY_MATRIX = (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
 
 
 class Writer:
     """Writes one film; everything that can be refused is refused by the constructor.
 
-    target: path (its suffix chooses the container) or ``-`` for NUT on standard output.
+    target: path (its suffix chooses the container) or ``-`` for ``pipe``, by default NUT on standard output.
     info, source: the film as ``source`` describes it; its other streams, metadata and chapters are copied.
     codec, depth, options, preset, crf: see ``streamcolor.media.codecs``; a film with fewer bits than ``depth``
         is shifted left, exactly; one with more is rounded, and only because ``depth`` asks for it.
@@ -57,8 +58,10 @@ class Writer:
     subsampling, pixel_format: of the encoded film. left_out: what the container cannot hold, a sentence each.
     notice: a sentence that the user should see, or None.
 
-    Matroska counts in milliseconds: time stamps are rounded to 1 ms there and kept exactly in MP4, MOV and NUT.
-    Raises CallError for a combination that does not work, OutputError for a place that cannot be written.
+    Matroska counts in milliseconds: time stamps are rounded to 1 ms there and kept exactly in MP4, MOV and NUT. Y4M has
+    none: its frames follow each other at the film's rate, and ``respaced`` counts those that stood elsewhere.
+    Raises CallError for a combination that does not work, OutputError for a place that cannot be written,
+    BrokenPipeError when the reader of standard output has gone away.
     """
 
     def __init__(
@@ -74,27 +77,32 @@ class Writer:
         crf: int | None = None,
         overwrite: bool = False,
         threads: int = 0,
+        pipe: PipeTarget = STANDARD_OUTPUT,
     ) -> None:
         self.path = Path(target)
-        self._to_stdout = str(target) == _STDOUT
-        suffix = ".nut" if self._to_stdout else self.path.suffix.lower()
-        if self._to_stdout and codec is None:
-            codec = "rawvideo"
+        self._pipe = pipe if str(target) == _STDOUT else None
+        suffix = self.path.suffix.lower() if self._pipe is None else self._pipe.format.suffix
+        if self._pipe is not None and codec is None:
+            codec = self._pipe.format.codec
         encoding = choose_encoding(info, suffix, codec=codec, depth=depth, options=options, preset=preset, crf=crf)
         self.info = info
         self.depth = encoding.depth
         self.subsampling = encoding.subsampling
         self.pixel_format = encoding.pixel_format
-        self.chroma_shape = _chroma_shape(info, encoding.subsampling)
+        self.chroma_shape = chroma_shape(info.height, info.width, encoding.subsampling)
         self.notice = encoding.notice
         self.left_out: list[str] = []
+        self.respaced = 0
+        self._count = 0
+        self._start: Fraction | None = None
+        self._timeless = suffix == ".y4m"
         self._durations: dict[int, int] = {}
-        # Filter graphs that mark pictures, by interlaced and top field first.
-        self._graphs: dict[tuple[bool, bool], Graph] = {}
+        self._marker = Marker(info, encoding.pixel_format)
+        self._descriptor: int | None = None
         self._finished = False
-        if not self._to_stdout:
+        if self._pipe is None:
             check_target(self.path, source=source.path, overwrite=overwrite)
-        self._part = None if self._to_stdout else temporary_sibling(self.path)
+        self._part = temporary_sibling(self.path) if self._pipe is None else None
         try:
             self._open(encoding, suffix, source, threads)
         except BaseException:
@@ -103,16 +111,16 @@ class Writer:
 
     def _open(self, encoding: Encoding, suffix: str, source: Reader | SequenceReader, threads: int) -> None:
         muxer = CONTAINERS[suffix]
-        settings = _muxer_settings(muxer, self.info, source)
-        place = "pipe:1" if self._part is None else f"file:{self._part}"
-        self._container: OutputContainer = av.open(place, "w", format=muxer, container_options=settings)
+        settings = muxer_settings(muxer, self.info, source, piped=self._pipe is not None)
+        self._container: OutputContainer = self._place(muxer, settings)
         self._stream = self._add_video(encoding, threads)
         if source.container is not None and source.stream is not None:
             self._container.container_options.update(copy_metadata(source.container, self._container))
             self._stream.metadata.update(kept_metadata(source.stream.metadata))
             self._stream.disposition = int(source.stream.disposition)  # type: ignore[assignment]
-        self._patch_aspect = muxer == "matroska" and _is_anamorphic(self.info)
-        if self._patch_aspect:
+        padded = muxer == "matroska" and is_anamorphic(self.info)
+        self._patch_aspect = padded and self._part is not None
+        if padded:
             self._stream.metadata["title"] = NAME_PADDING + self._stream.metadata.get("title", "")
         self._copies, self.left_out = copied_streams(source.other_streams, self._container, suffix)
         try:
@@ -128,16 +136,29 @@ class Writer:
         try:
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError) as error:
-            raise write_failure(error, self.path) from error
+            raise self._failure(error) from error
+
+    def _place(self, muxer: str, settings: dict[str, str]) -> OutputContainer:
+        """The container, opened where it goes: through a pipe of ours if its header needs a patch on the way."""
+        patch = header_patch(muxer, self.info.sample_aspect, self.path)
+        if self._pipe is not None:
+            target: OutputPipe | str = OutputPipe(self._pipe.descriptor, patch)
+        elif patch is not None and muxer != "matroska":
+            self._descriptor = os.open(f"{self._part}", os.O_WRONLY)
+            target = OutputPipe(self._descriptor, patch)
+        else:
+            target = f"file:{self._part}"
+        return av.open(target, "w", format=muxer, container_options=settings, buffer_size=BUFFER_BYTES)
 
     def _add_video(self, encoding: Encoding, threads: int) -> VideoStream:
         info = self.info
         stream: VideoStream = self._container.add_stream(encoding.encoder.encoder, rate=info.rate)  # type: ignore[assignment]
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, encoding.pixel_format
-        context.time_base = stream.time_base = info.time_base
+        context.time_base = stream.time_base = 1 / info.rate if self._timeless else info.time_base
         context.thread_count = threads
-        context.thread_type = "AUTO"
+        # Threads that encode a frame each hold as many frames back; raw pictures gain nothing by it.
+        context.thread_type = "AUTO" if encoding.encoder.crf or self._pipe is None else "SLICE"
         tags = info.tags
         context.colorspace, context.color_primaries = tags.matrix, tags.primaries
         context.color_trc, context.color_range = tags.transfer, tags.range
@@ -153,6 +174,8 @@ class Writer:
                 context.flags |= _INTERLACED_FLAGS
         if encoding.encoder.name == "libx265" and self._container.format.name in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # the tag that QuickTime plays
+        if encoding.encoder.name == "rawvideo" and self._container.format.name == "matroska":
+            context.codec_tag = raw_video_tag(encoding.subsampling, encoding.depth)
         context.options = options
         if info.display_matrix is not None and info.display_matrix != _IDENTITY_MATRIX:
             stream.set_display_matrix(info.display_matrix)
@@ -170,17 +193,24 @@ class Writer:
         for plane in (cb, cr):
             if plane.shape != self.chroma_shape:
                 raise ValueError(f"a chroma plane is {plane.shape}, expected {self.chroma_shape}")
-        picture = av.VideoFrame(self.info.width, self.info.height, self.pixel_format)
-        planes = (luma_at(frame.luma, frame.depth, self.depth), cb, cr)
-        for index, values in enumerate(planes):
-            np.copyto(plane_view(picture, index, self.depth), values, casting="same_kind")
-        picture.pts, picture.time_base = frame.pts, frame.time_base
-        tags = frame.tags
-        picture.colorspace, picture.color_primaries = tags.matrix, tags.primaries
-        picture.color_trc, picture.color_range = tags.transfer, tags.range
-        if frame.duration:
+        luma = at_depth(frame.luma, frame.depth, self.depth)
+        pts, time_base = self._time(frame)
+        timed = replace(frame, luma=luma, depth=self.depth, pts=pts, time_base=time_base)
+        picture = picture_of(timed, (cb, cr), self.pixel_format)
+        if frame.duration and not self._timeless:
             self._durations[frame.pts] = frame.duration
-        self._mux(self._encode(self._marked(picture, frame)))
+        self._mux(self._encode(self._marker.mark(picture, frame.interlaced, frame.top_field_first)))
+
+    def _time(self, frame: Frame) -> tuple[int, Fraction]:
+        """pts and time base of a frame; a container without time stamps counts."""
+        if not self._timeless:
+            return frame.pts, frame.time_base
+        time = frame.pts * frame.time_base
+        self._start = time if self._start is None else self._start
+        # Time stamps that were rounded, to a millisecond for example, stand near enough.
+        self.respaced += 2 * abs((time - self._start) * self.info.rate - self._count) > 1
+        self._count += 1
+        return self._count - 1, 1 / self.info.rate
 
     def copy(self, packet: Packet) -> None:
         """Copy a packet of another stream, byte for byte; one of a stream that was left out is dropped."""
@@ -194,13 +224,14 @@ class Writer:
         try:
             self._mux(self._encode(None))
             self._container.close()
+            self._close_descriptor()
             if self._part is not None:
                 if self._patch_aspect:
                     set_sample_aspect(self._part, self.info.sample_aspect or Fraction(1))
                 publish(self._part, self.path)
         except (av.error.FFmpegError, OSError) as error:
             self.abort()
-            raise error if isinstance(error, OutputError) else write_failure(error, self.path) from error
+            raise self._failure(error) from error
         self._finished = True
         return self.path
 
@@ -214,8 +245,20 @@ class Writer:
             # The trailer of a file that is thrown away may fail, for the reason that ended the film.
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 container.close()
+        self._close_descriptor()
         if self._part is not None:
             self._part.unlink(missing_ok=True)
+
+    def _close_descriptor(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _failure(self, error: Exception) -> OSError:
+        """What to raise for an error while writing: a pipe without a reader is not a failure of the output."""
+        if self._pipe is not None and getattr(error, "errno", None) == errno.EPIPE:
+            return BrokenPipeError(errno.EPIPE, "the program that reads the output went away")
+        return error if isinstance(error, OutputError) else write_failure(error, self.path)
 
     def __enter__(self) -> Writer:
         return self
@@ -238,18 +281,7 @@ class Writer:
             self._container.mux(packets)
         except (av.error.FFmpegError, OSError) as error:
             self.abort()
-            raise write_failure(error, self.path) from error
-
-    def _marked(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
-        """The picture with field order and sample aspect, which PyAV can set only through filters."""
-        if not (self.info.interlaced or _is_anamorphic(self.info)):
-            return picture
-        fields = (frame.interlaced, frame.top_field_first)
-        if fields not in self._graphs:
-            self._graphs[fields] = _marking_graph(self.info, self.pixel_format, *fields)
-        self._graphs[fields].push(picture)
-        marked: av.VideoFrame = self._graphs[fields].pull()  # type: ignore[assignment]
-        return marked
+            raise self._failure(error) from error
 
 
 def open_writer(
@@ -264,63 +296,15 @@ def open_writer(
     crf: int | None = None,
     overwrite: bool = False,
     threads: int = 0,
+    pipe: PipeTarget = STANDARD_OUTPUT,
 ) -> Writer | SequenceWriter:
     """SequenceWriter for a name with a number pattern, Writer for everything else; raises as they do."""
-    kind: type[Writer] | type[SequenceWriter] = SequenceWriter if is_pattern(target) else Writer
-    return kind(
+    if is_pattern(target):
+        return SequenceWriter(
+            target, info, source=source, codec=codec, depth=depth, options=options, preset=preset, crf=crf,
+            overwrite=overwrite, threads=threads,
+        )  # fmt: skip
+    return Writer(
         target, info, source=source, codec=codec, depth=depth, options=options, preset=preset, crf=crf,
-        overwrite=overwrite, threads=threads,
+        overwrite=overwrite, threads=threads, pipe=pipe,
     )  # fmt: skip
-
-
-def _muxer_settings(muxer: str, info: FilmInfo, source: Reader | SequenceReader) -> dict[str, str]:
-    """Options of the muxer that keep times as they are."""
-    if muxer == "matroska":
-        # Padding of the sound before 0 must not move the pictures.
-        return {"avoid_negative_ts": "disabled"}
-    if muxer not in ("mp4", "mov"):
-        return {}
-    # The start of a track is kept in units of the whole file, milliseconds by default: take units that hold
-    # those of the pictures and, while they stay handy, of the sound.
-    pictures = info.time_base.denominator
-    sounds = [stream.codec_context for stream in source.other_streams if isinstance(stream, AudioStream)]
-    common = math.lcm(pictures, *(sound.sample_rate for sound in sounds if sound and sound.sample_rate))
-    units = common if common <= _LARGEST_TIMESCALE else pictures
-    return {"movie_timescale": str(units)} if _MILLISECONDS < units <= _LARGEST_TIMESCALE else {}
-
-
-def luma_at(luma: Plane, depth: int, target: int) -> Plane:
-    """Luma at another depth: shifted left exactly, or rounded to the nearest when bits are dropped."""
-    if depth == target:
-        return luma
-    if depth < target:
-        return np.left_shift(luma, target - depth, dtype=np.uint16)
-    shift = depth - target
-    wide = luma.astype(np.uint32) + np.uint32(1 << shift - 1)
-    rounded = np.minimum(np.right_shift(wide, shift), (1 << target) - 1)
-    values: Plane = rounded.astype(np.uint8 if target == 8 else np.uint16)
-    return values
-
-
-def _marking_graph(info: FilmInfo, pixel_format: str, interlaced: bool, top_field_first: bool) -> Graph:
-    graph = Graph()
-    form = av.VideoFormat(pixel_format, info.width, info.height)
-    nodes = [graph.add_buffer(width=info.width, height=info.height, format=form, time_base=info.time_base)]
-    aspect = info.sample_aspect or Fraction(1)
-    nodes.append(graph.add("setsar", f"sar={aspect.numerator}/{aspect.denominator}:max=65535"))
-    if interlaced:
-        nodes.append(graph.add("setfield", "mode=tff" if top_field_first else "mode=bff"))
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes).configure()
-    return graph
-
-
-def _is_anamorphic(info: FilmInfo) -> bool:
-    return info.sample_aspect is not None and info.sample_aspect != 1
-
-
-def _chroma_shape(info: FilmInfo, subsampling: str) -> tuple[int, int]:
-    """(h, w) of a chroma plane; an odd edge has a sample of its own."""
-    height = math.ceil(info.height / 2) if subsampling == "420" else info.height
-    width = info.width if subsampling == "444" else math.ceil(info.width / 2)
-    return height, width

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from streamcolor.colorizers.registry import choose_device, create
 from streamcolor.errors import Interrupted
-from streamcolor.film.references import ReferencePlanner, load_references
-from streamcolor.film.shots import ShotFinder
+from streamcolor.media.described import Described, taken_for
+from streamcolor.media.pipes import STANDARD_OUTPUT, PipeTarget
 from streamcolor.media.reader import open_film
 from streamcolor.media.streams import Packet
 from streamcolor.media.writer import open_writer
-from streamcolor.pipeline.painter import Painted, Painter, Planes, ShotReport
+from streamcolor.pipeline.chain import Coloring, paint_through
+from streamcolor.pipeline.layout import Layout, colorizers_of, needs_pictures, read_steps
+from streamcolor.pipeline.node import Node
+from streamcolor.pipeline.painter import Painted, Planes, ShotReport
 from streamcolor.pipeline.stages import flow_through
+
+# Items between two stages: enough to keep all of them busy, and few where every one is a delay.
+_QUEUE, _LIVE_QUEUE = 8, 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,13 @@ class RunOptions:
     lookahead: frames that are held to see cuts and dissolves coming.
     cuts: frame numbers where shots start; default is to find them.
     cap: bytes that the reference cache may hold.
+    sat: factor on the colors' a* and b*.
+    mix: share of the new color; the rest is the chroma that the film came with.
+    enable: expression of FFmpeg's time line; where it does not hold, pictures keep the chroma they came with.
+    vf: FFmpeg's filters with ``streamcolor`` among them, as ``-vf`` of ffmpeg has them.
+    described: what the user says of the film because its container cannot.
+    pipe: where ``-`` as output goes, and in which format.
+    live: no frame waits longer than it must; one that breaks off at the end is left out.
     """
 
     film: str | Path
@@ -53,6 +66,20 @@ class RunOptions:
     cap: int | None = None
     threads: int = 0
     overwrite: bool = False
+    sat: float = 1.0
+    mix: float = 1.0
+    enable: str | None = None
+    vf: str | None = None
+    described: Described | None = None
+    pipe: PipeTarget = STANDARD_OUTPUT
+    live: bool = False
+
+    def node(self) -> Node:
+        """The one place that colors, where ``vf`` does not name others."""
+        values: dict[str, Any] = {name.name: getattr(self, name.name) for name in fields(Node)}
+        values["references"] = tuple(str(reference) for reference in self.references)
+        values["cuts"] = None if self.cuts is None else tuple(self.cuts)
+        return Node(**values)
 
 
 @dataclass(frozen=True)
@@ -93,29 +120,33 @@ def default_output(film: str | Path) -> str:
     return str(path.with_name(f"{path.stem}.color{suffix}"))
 
 
-def run(options: RunOptions, progress: Callable[[Progress], None] | None = None) -> RunReport:
+def run(
+    options: RunOptions,
+    progress: Callable[[Progress], None] | None = None,
+    notify: Callable[[Sequence[str]], None] | None = None,
+) -> RunReport:
     """Color a film. Raises the StreamcolorError that fits; nothing half-written is left behind.
 
-    ``progress`` is called after every frame, from the encoding thread.
+    ``progress`` is called after every frame, from the encoding thread; ``notify`` once before the first frame, with
+    the sentences that are known by then.
     """
     started = time.monotonic()
-    device = choose_device(options.device)
+    steps = read_steps(options.vf, options.node())
     _prepare_torch(options.threads)
-    colorizer = create(options.model, weights=options.weights, device=device)
+    colorizers = colorizers_of(steps)
     output = str(options.output) if options.output is not None else default_output(options.film)
-    with open_film(options.film, rate=options.rate, threads=options.threads) as reader:
-        film = reader.info
-        references = load_references(
-            [str(r) for r in options.references],
-            rate=film.rate,
-            width=film.width,
-            height=film.height,
-            sample_aspect=film.sample_aspect,
-            fit=options.fit,
-        )
+    with open_film(
+        options.film,
+        rate=options.rate,
+        threads=options.threads,
+        described=options.described,
+        live=options.live,
+        pictured=needs_pictures(steps),
+    ) as reader:
+        layout = Layout(steps, reader)
         writer = open_writer(
             output,
-            film,
+            layout.film,
             source=reader,
             codec=options.codec,
             depth=options.depth,
@@ -123,11 +154,12 @@ def run(options: RunOptions, progress: Callable[[Progress], None] | None = None)
             preset=options.preset,
             overwrite=options.overwrite,
             threads=options.threads,
+            pipe=options.pipe,
         )
-        finder = ShotFinder(lookahead=options.lookahead, cuts=options.cuts)
-        planner = ReferencePlanner(references)
-        planes = Planes(writer.chroma_shape, writer.depth)
-        painter = Painter(film, planes, colorizer, finder, planner, size=options.size, cap=options.cap)
+        told = None if options.described is None else taken_for(reader.info, options.described, reader.container)
+        notices = [*([told] if told else []), *([writer.notice] if writer.notice else []), *writer.left_out]
+        if notify is not None:
+            notify(notices)
         done = 0
 
         def write(item: Painted | Packet) -> None:
@@ -139,37 +171,42 @@ def run(options: RunOptions, progress: Callable[[Progress], None] | None = None)
             done += 1
             if progress is not None:
                 seconds = time.monotonic() - started
-                progress(Progress(done, film.frames, seconds, item.frame.seconds, item.shot, item.confidence))
+                progress(Progress(done, layout.film.frames, seconds, item.frame.seconds, item.shot, item.confidence))
 
         try:
-            flow_through(reader, painter.paint, write)
+            planes = Planes(writer.chroma_shape, writer.depth)
+            stages = layout.stages(colorizers, planes)
+            length = _LIVE_QUEUE if options.live else _QUEUE
+            flow_through(layout.items, lambda items: paint_through(stages, items, planes), write, length=length)
             written = writer.finish()
         except KeyboardInterrupt:
             writer.abort()
-            raise Interrupted(
-                f"stopped after {done} frames and left nothing behind; the same command starts again"
-            ) from None
+            raise Interrupted(_stopped(done, output)) from None
         except BaseException:
             writer.abort()
             raise
+    colorings = [stage for stage in stages if isinstance(stage, Coloring)]
+    shots = colorings[0].shots
     return RunReport(
         output=str(written),
         frames=done,
         seconds=time.monotonic() - started,
         damaged=reader.damaged,
-        shots=painter.shots,
-        suggestions=suggest(painter.shots),
-        unused_references=[picture.name for picture in planner.unused()],
+        shots=shots,
+        suggestions=suggest(shots),
+        unused_references=[picture.name for coloring in colorings for picture in coloring.unused()],
         notices=[
-            *([writer.notice] if writer.notice else []),
-            *writer.left_out,
-            *(
-                f"{picture.name} is named for frame {picture.frame}, but the film ends at {done - 1}"
-                for picture in references
-                if picture.frame is not None and picture.frame >= done
-            ),
+            *notices,
+            *(sentence for coloring in colorings for sentence in coloring.beyond_the_end()),
+            *([f"{writer.respaced} frames were not one frame apart, and now are"] if writer.respaced else []),
         ],
     )
+
+
+def _stopped(done: int, output: str) -> str:
+    if output == "-":
+        return f"stopped after {done} frames"
+    return f"stopped after {done} frames and left nothing behind; the same command starts again"
 
 
 def suggest(shots: Sequence[ShotReport], most: int = 5) -> list[int]:

@@ -354,7 +354,7 @@ def test_standard_output_gets_nut_with_exact_luma(make_film: MakeFilm) -> None:
         "import sys; sys.path.insert(0, 'tests')\n"
         "from media.small_films import recode; print(recode(sys.argv[1], '-').notice, file=sys.stderr)"
     )
-    done = subprocess.run(["python", "-c", code, str(film)], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, str(film)], capture_output=True, check=True)
     piped = film.with_name("piped.nut")
     piped.write_bytes(done.stdout)
     before, after = contents(film).frames, contents(piped).frames

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
 
     from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
     from streamcolor.frame import Chroma
+
+
+# Arithmetic of a network: fp32 everywhere, bf16 and fp16 mixed with it.
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,8 @@ def mean_ciede2000(a: Picture, b: Picture) -> float:
 
 def ab_histogram(picture: Picture) -> Histogram:
     """Normalized 2-D histogram of a*, b*: 22 x 22 bins of 10 units over [-110, 110]."""
-    ab = np.clip(lab(picture)[..., 1:].reshape(-1, 2), -110, 109.999)
+    # A bin begins at 0, where grey lies: without rounding its noise would fall to either side.
+    ab = np.clip(np.round(lab(picture)[..., 1:].reshape(-1, 2), 2), -110, 109.99)
     counts = np.bincount((((ab + 110) // 10).astype(np.int64) @ [22, 1]), minlength=22 * 22)
     return np.asarray(counts / counts.sum(), np.float64)
 

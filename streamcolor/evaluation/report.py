@@ -17,7 +17,7 @@ from streamcolor.errors import OutputError
 from streamcolor.evaluation.comparison import ClipScore, Figures
 from streamcolor.evaluation.curves import psnr_by_distance, worst_frames
 from streamcolor.evaluation.metrics import Picture
-from streamcolor.media.atomic import publish, temporary_sibling, write_failure
+from streamcolor.media.atomic import replaced, write_failure
 
 COLUMNS = ("grey", "psnr", "ssim", "de00", "cdc", "cdc_gt", "colour", "his", "end", "luma", "fps")
 _DIGITS = {"luma": 0, "fps": 1, "grey": 2, "psnr": 2, "end": 2, "de00": 2, "warp": 2, "warp_gt": 2, "fid": 1}
@@ -150,17 +150,8 @@ def write_whole(path: Path, data: bytes) -> None:
     if path.exists() and not path.is_file():
         _write_through(path, data)
         return
-    part = temporary_sibling(path)
-    try:
+    with replaced(path) as part:
         part.write_bytes(data)
-        publish(part, path)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise write_failure(error, path) from error
-    finally:
-        # Gone already where it was published.
-        part.unlink(missing_ok=True)
 
 
 def _write_through(path: Path, data: bytes) -> None:

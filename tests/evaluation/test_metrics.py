@@ -117,3 +117,9 @@ def test_luma_difference() -> None:
     a = np.array([[0, 255]], np.uint8)
     assert metrics.luma_difference(a, a) == 0
     assert metrics.luma_difference(a, np.array([[255, 255]], np.uint8)) == 255
+
+
+def test_greys_share_one_bin() -> None:
+    """A grey is a grey whatever its lightness; rounding noise around a* = b* = 0 must not tell them apart."""
+    greys = [np.full((4, 4, 3), value, np.uint8) for value in range(0, 256, 5)]
+    assert all(metrics.histogram_intersection(greys[0], grey) == pytest.approx(1) for grey in greys)

@@ -1,13 +1,15 @@
 """Short sequences to train a propagator on: cut from clips, or made from stills by synthetic motion.
 
-A sample is a reference frame and a run of frames that follow each other. Every sample is a pure function of
-(seed, index): a run that is resumed sees what an undisturbed one would have seen.
+A sequence is one or two references and a run of frames that follow each other, with what optical flow makes of them.
+Every batch is a pure function of (seed, index): a run that is resumed sees what an undisturbed one would have seen.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -17,6 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
+from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.propagator.motion import Followed, flow_before
+from streamcolor.colorizers.tracks import Tracks
 from streamcolor.errors import InputError
 from streamcolor.train.old_film import Picture, age, grey_weights, lightness_of_grey, to_luma
 
@@ -25,42 +30,53 @@ STILL_SUFFIXES = (".avif", ".jpg", ".jpeg", ".png", ".webp")
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 
 
+Clip = list[Bytes]
+
+
 @dataclass(frozen=True)
 class Footage:
-    """Decoded pictures: stills as (H, W, 3) and clips as lists of such, uint8 R'G'B'; ``skipped``: unreadable files."""
+    """Decoded pictures: stills as (H, W, 3) and clips as lists of such, uint8 R'G'B'.
+
+    kept: clips to validate on. skipped: unreadable files, with what was wrong.
+    """
 
     stills: list[Bytes]
-    clips: list[list[Bytes]]
+    clips: list[Clip]
+    kept: list[Clip]
     skipped: list[str]
 
 
-def load_footage(folder: Path, *, longest: int = 90, smallest: int = 128, limit: int | None = None) -> Footage:
-    """Everything readable below ``folder``; at most ``longest`` frames of a clip. Raises InputError when empty."""
+def load_footage(
+    folder: Path, *, longest: int = 90, smallest: int = 128, limit: int | None = None, kept: float = 0.0
+) -> Footage:
+    """Everything readable below ``folder``; at most ``longest`` frames of a clip. Raises InputError when empty.
+
+    kept: share of the clips, chosen by their names, that is set apart.
+    """
     from PIL import Image
 
-    stills: list[Bytes] = []
-    clips: list[list[Bytes]] = []
-    skipped: list[str] = []
+    footage = Footage([], [], [], [])
     for path in sorted(folder.rglob("*"))[:limit]:
         try:
             if path.suffix.lower() in STILL_SUFFIXES:
                 picture = np.asarray(Image.open(path).convert("RGB"))
                 if min(picture.shape[:2]) >= smallest and _colorful(picture):
-                    stills.append(picture)
+                    footage.stills.append(picture)
             elif path.suffix.lower() in CLIP_SUFFIXES:
-                with av.open(str(path)) as container:
-                    frames = []
-                    for frame in container.decode(video=0):
-                        frames.append(frame.to_ndarray(format="rgb24"))
-                        if len(frames) == longest:
-                            break
-                if len(frames) > 8 and min(frames[0].shape[:2]) >= smallest and _colorful(frames[0]):
-                    clips.append(frames)
+                clip = _decoded(path, longest)
+                if len(clip) > 8 and min(clip[0].shape[:2]) >= smallest and _colorful(clip[0]):
+                    aside = zlib.crc32(path.name.encode()) < kept * 2**32
+                    (footage.kept if aside else footage.clips).append(clip)
         except (OSError, ValueError, av.FFmpegError) as error:
-            skipped.append(f"{path.name}: {error}")
-    if not stills and not clips:
+            footage.skipped.append(f"{path.name}: {error}")
+    if not footage.stills and not footage.clips:
         raise InputError(f"{folder} holds no color pictures and no clips to train on")
-    return Footage(stills, clips, skipped)
+    return footage
+
+
+def _decoded(path: Path, longest: int) -> Clip:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in islice(container.decode(video=0), longest)]
 
 
 def _colorful(picture: Bytes) -> bool:
@@ -71,7 +87,13 @@ def _colorful(picture: Bytes) -> bool:
 
 @dataclass(frozen=True)
 class SequenceRecipe:
-    """How samples are drawn. height, width: of a frame, multiples of 16; frames: in a run, after the reference."""
+    """How sequences are drawn. height, width: of a frame, multiples of 16; frames: in a run, after the references.
+
+    clips: share of sequences from clips. farthest: frames between reference and run. unrelated: share of sequences
+    whose first reference is another picture. two: share of batches with a reference on either side. lead: most
+    frames between reference and run that flow is followed through; none for half of the sequences. stills: pictures
+    in a batch for the guess alone.
+    """
 
     height: int = 192
     width: int = 192
@@ -79,43 +101,93 @@ class SequenceRecipe:
     clips: float = 0.6
     farthest: int = 60
     unrelated: float = 0.08
+    two: float = 0.25
+    lead: int = 4
+    stills: int = 6
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Pictures (N, h, w, 3) R'G'B' in [0, 1] in the order references, lead, run; ``numbers``: of each in its film."""
+
+    pictures: Picture
+    numbers: list[int]
+    lead: int
 
 
 class Sequences(IterableDataset[dict[str, torch.Tensor]]):
-    """Endless samples, row 0 guides: lightness (1 + frames, 1, h, w) L* / 100 - 0.5, ab (1 + frames, 2, h, w) / 110."""
+    """Endless batches of B sequences with K references and T frames, and of N stills.
 
-    def __init__(self, footage: Footage, recipe: SequenceRecipe, *, seed: int = 0, start: int = 0) -> None:
+    lightness (B, K + T, 1, h, w): L* / 100 - 0.5. ab (B, K + T, 2, h, w): / 110.
+    tracked, flow (B, T, 4, h/4, w/4): ``Followed.candidate`` and ``motion.flow_before`` (zeros for the first).
+    still_lightness (N, 2, 1, h, w) and still_ab (N, 2, 2, h, w): two parts of each still; absent when N is 0.
+    """
+
+    def __init__(
+        self,
+        footage: Footage,
+        recipe: SequenceRecipe,
+        *,
+        seed: int = 0,
+        batch: int = 4,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """start: steps that are done. rank, world: this process among those that share the batches."""
         self.footage = footage
         self.recipe = recipe
         self.seed = seed
+        self.batch = batch
         self.start = start
+        self.rank = rank
+        self.world = world
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
         offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
-        index = self.start + offset
+        step_number = self.start + offset
         while True:
-            yield self.sample(index)
-            index += step
+            yield self.sample(step_number * self.world + self.rank)
+            step_number += step
 
     def sample(self, index: int) -> dict[str, torch.Tensor]:
-        """The sample of this number."""
+        """The batch of this number."""
         rng = np.random.default_rng((self.seed, index))
+        guides = 2 if rng.random() < self.recipe.two else 1
+        rows = [self._sequence(rng, guides) for _ in range(self.batch)]
+        rows += [self._still(rng) for _ in range(self.recipe.stills)]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: torch.from_numpy(np.stack([row[name] for row in rows if name in row])) for name in names}
+
+    def _sequence(self, rng: np.random.Generator, guides: int) -> dict[str, Picture]:
         footage, recipe = self.footage, self.recipe
         from_clip = bool(footage.clips) and (not footage.stills or rng.random() < recipe.clips)
-        rgb = self._from_clip(rng) if from_clip else self._from_still(rng)
+        scene = self._from_clip(rng, guides) if from_clip else self._from_still(rng, guides)
+        rgb = scene.pictures
         if rng.random() < recipe.unrelated:
             rgb[0] = self._crop([self._any_picture(rng)], rng)[0]
         if rng.random() < 0.5:
             rgb = rgb[:, :, ::-1]
-        rgb = np.ascontiguousarray(rgb)
-        lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2Lab) for frame in rgb])
-        lightness = lightness_of_grey(age(to_luma(rgb, grey_weights(rng)), rng))
+        lightness, ab = as_film_and_truth(np.ascontiguousarray(rgb), rng)
+        tracked, flow = follow(lightness, ab, scene, guides)
+        seen = [n for n in range(len(rgb)) if not guides <= n < guides + scene.lead]
         return {
-            "lightness": torch.from_numpy(lightness[:, None] / 100 - 0.5),
-            "ab": torch.from_numpy(np.ascontiguousarray(lab[..., 1:].transpose(0, 3, 1, 2)) / 110),
+            "lightness": lightness[seen, None] / 100 - 0.5,
+            "ab": np.ascontiguousarray(ab[seen].transpose(0, 3, 1, 2)) / 110,
+            "tracked": tracked,
+            "flow": flow,
+        }
+
+    def _still(self, rng: np.random.Generator) -> dict[str, Picture]:
+        picture = self._any_picture(rng)
+        parts = [self._crop([picture], rng)[0][:, :: rng.choice([-1, 1])] for _ in range(2)]
+        lightness, ab = as_film_and_truth(np.stack(parts), rng)
+        return {
+            "still_lightness": lightness[:, None] / 100 - 0.5,
+            "still_ab": np.ascontiguousarray(ab.transpose(0, 3, 1, 2)) / 110,
         }
 
     def _any_picture(self, rng: np.random.Generator) -> Bytes:
@@ -137,46 +209,68 @@ class Sequences(IterableDataset[dict[str, torch.Tensor]]):
         parts = [cv2.resize(f[y : y + h, x : x + w], size, interpolation=how) for f in frames]
         return np.stack(parts).astype(np.float32) / 255
 
-    def _from_clip(self, rng: np.random.Generator) -> Picture:
-        """Reference at any distance, before or behind, and a run at one to three times the speed."""
+    def _from_clip(self, rng: np.random.Generator, guides: int) -> Scene:
+        """A run at one to three times the speed; one reference at any distance, or one on either side."""
         clip = self.footage.clips[rng.integers(len(self.footage.clips))]
-        count = self.recipe.frames
+        count, farthest = self.recipe.frames, self.recipe.farthest
         stride = int(rng.choice([1, 1, 2, 3]))
         stride = max(1, min(stride, (len(clip) - 2) // count))
         first = int(rng.integers(0, len(clip) - (count - 1) * stride))
+        last = first + (count - 1) * stride
         run = [first + i * stride for i in range(count)]
         if rng.random() < 0.2:
             run.reverse()
-        low, high = max(0, first - self.recipe.farthest), min(len(clip), first + self.recipe.farthest)
-        reference = int(rng.integers(low, high))
-        return self._crop([clip[i] for i in (reference, *run)], rng)
+        before, after = (
+            int(rng.integers(max(0, first - farthest), first + 1)),
+            int(rng.integers(last, min(len(clip), last + farthest))),
+        )
+        references = [before, after] if run[0] == first else [after, before]
+        if guides == 1 and rng.random() < 0.25:
+            references.reverse()
+        references = references[:guides]
+        lead = self._lead(rng, references[0], run)
+        chosen = [*references, *lead, *run]
+        way = 1 if run[0] == first else -1
+        return Scene(self._crop([clip[i] for i in chosen], rng), [i * way for i in chosen], len(lead))
 
-    def _from_still(self, rng: np.random.Generator) -> Picture:
+    def _lead(self, rng: np.random.Generator, reference: int, run: list[int]) -> list[int]:
+        """Frames between the reference and a run that goes away from it, evenly spread."""
+        distance = run[0] - reference
+        if rng.random() < 0.5 or abs(distance) < 2 or (distance > 0) != (run[-1] > run[0]):
+            return []
+        count = min(int(rng.integers(1, self.recipe.lead + 1)), abs(distance) - 1)
+        return [reference + round(distance * (i + 1) / (count + 1)) for i in range(count)]
+
+    def _from_still(self, rng: np.random.Generator, guides: int) -> Scene:
         """A camera move over a still, non-rigid motion, and often something else that passes in front."""
         recipe = self.recipe
         still = self._any_picture(rng)
         scene = self._crop([still], rng)[0]
-        grids = self._motion(rng, recipe.frames)
+        lead = int(rng.integers(1, recipe.lead + 1)) if rng.random() < 0.5 else 0
+        grids = self._motion(rng, guides, lead)
         frames = [cv2.remap(scene, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for grid in grids]
         if rng.random() < 0.6:
             for _ in range(int(rng.integers(1, 3))):
                 frames = self._occlude(frames, rng)
-        return np.stack(frames)
+        gap = int(rng.integers(1, recipe.farthest)) if not lead else 1
+        start = gap + lead
+        numbers = [0, *([start + recipe.frames + 10] if guides == 2 else []), *range(gap, start + recipe.frames)]
+        return Scene(np.stack(frames), numbers, lead)
 
-    def _motion(self, rng: np.random.Generator, count: int) -> list[tuple[Picture, Picture]]:
-        """Sampling grids of the reference and ``count`` frames: one large move, then small ones adding up."""
+    def _motion(self, rng: np.random.Generator, guides: int, lead: int) -> list[tuple[Picture, Picture]]:
+        """Sampling grids of the references, the lead and the run: one large move, then small ones adding up."""
         recipe = self.recipe
-        y, x = np.meshgrid(np.arange(recipe.height), np.arange(recipe.width), indexing="ij")
-        grid = np.stack([x, y]).astype(np.float32)
+        grid = np.stack(np.meshgrid(np.arange(recipe.width), np.arange(recipe.height))).astype(np.float32)
         large = self._displacement(rng, 1.5)
-        pace = float(np.exp(rng.normal(-1.4, 0.6)))
+        pace = float(np.exp(rng.normal(-1.3, 0.8)))
         velocity = self._displacement(rng, pace)
-        result, total = [(grid[0], grid[1])], large
-        for _ in range(count):
-            moved = grid + total
-            result.append((moved[0], moved[1]))
+        moves = [large * (i + 1) / (lead + 1) for i in range(lead)]
+        total = large
+        for _ in range(recipe.frames):
+            moves.append(total)
             total = total + velocity + self._displacement(rng, 0.3 * pace)
-        return result
+        references = [np.zeros_like(grid), *([total + self._displacement(rng, 1.0)] if guides == 2 else [])]
+        return [(moved[0], moved[1]) for moved in (grid + move for move in (*references, *moves))]
 
     def _displacement(self, rng: np.random.Generator, strength: float) -> Picture:
         """(2, h, w) pixels: rotation, zoom, shift and a smooth random bend."""
@@ -215,3 +309,41 @@ class Sequences(IterableDataset[dict[str, torch.Tensor]]):
             thing = cv2.warpAffine(source, move, size, borderMode=cv2.BORDER_REFLECT_101)
             result.append(frame * (1 - alpha) + thing * alpha)
         return result
+
+
+def as_film_and_truth(rgb: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
+    """(N, h, w, 3) R'G'B' in [0, 1] -> L* (N, h, w) as an old film shows it, true ab (N, h, w, 2)."""
+    lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2Lab) for frame in rgb])
+    return lightness_of_grey(age(to_luma(rgb, grey_weights(rng)), rng)), np.ascontiguousarray(lab[..., 1:])
+
+
+def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> tuple[Picture, Picture]:
+    """What the tracks say of the run, as when the film is colored: (T, 4, h/4, w/4) tracked and flow."""
+    opaque = torch.ones(lightness.shape[1:])
+    references = [
+        Entry(
+            {
+                "lightness": torch.from_numpy(lightness[n]),
+                "ab": torch.from_numpy(ab[n]),
+                "opaque": opaque,
+                "identity": torch.tensor(n),
+            },
+            scene.numbers[n],
+        )
+        for n in range(guides)
+    ]
+    held: dict[str, torch.Tensor] | None = None
+    tracked: list[Picture] = []
+    flow: list[Picture] = []
+    # A film that is colored from its first frame on has followed flow from that frame.
+    path = [*([0] if scene.lead else []), *range(guides, len(lightness))]
+    for n in path:
+        here, number = lightness[n], scene.numbers[n]
+        tracks = Tracks.follow(here, held, references, number)
+        if n >= guides + scene.lead:
+            tracked.append(Followed.of(tracks, here, references, number).candidate())
+            # Nothing is carried into the first frame of a run: the frame before it was not colored.
+            moved = flow_before(tracks, here, held["lightness"].numpy()) if held is not None and flow else None
+            flow.append(np.zeros_like(tracked[0]) if moved is None else moved)
+        held = tracks.tensors(here)
+    return np.stack(tracked), np.stack(flow)

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib import import_module, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from streamcolor.errors import CallError, DeviceError, InputError
 
@@ -20,7 +20,9 @@ class Model:
     """A row of ``streamcolor models``.
 
     home: ``module:class``, imported when the model is made.
+    kind: ``colorizer``, or ``backbone`` for a part of one that is trained on its own.
     parameters: of the network at the paper's full size; 0 for a method without one.
+    trained: it has weights, whether they ship or not.
     weights: name of the file in ``streamcolor/weights`` that ships, or None.
     sha256: of that file; checked before it is loaded.
     """
@@ -31,6 +33,8 @@ class Model:
     home: str
     references: bool
     parameters: int = 0
+    kind: Literal["colorizer", "backbone"] = "colorizer"
+    trained: bool = False
     weights: str | None = None
     sha256: str | None = None
 
@@ -42,9 +46,19 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:Propagator",
         references=True,
-        parameters=1_083_214,
+        parameters=2_572_343,
+        trained=True,
         weights="propagator.safetensors",
-        sha256="ecfa1d3d5cb80bf2a5f513c1ec25099d31d29104defe5a5f2a84786df8eb100f",
+        sha256="21998729d89d037e631c5dfc94184d483595379a2bb0b3431de937a7e36ec80a",
+    ),
+    Model(
+        "propagator-b",
+        "propagator at three times the width, for a GPU",
+        "streamcolor",
+        "streamcolor.colorizers.propagator:PropagatorBig",
+        references=True,
+        parameters=12_055_367,
+        trained=True,
     ),
     Model(
         "flow",
@@ -60,13 +74,108 @@ MODELS: tuple[Model, ...] = (
         "streamcolor.colorizers.welsh:Welsh",
         references=True,
     ),
+    Model(
+        "unet-basic",
+        "small U-Net without references, the baseline of stable-colorizer",
+        "Bansal, Stable Image Colorization via Reference Image Cross-Attention",
+        "streamcolor.colorizers.stable:UnetBasic",
+        references=False,
+        parameters=177_132,
+        trained=True,
+    ),
+    Model(
+        "stable-colorizer",
+        "small U-Net that attends to an encoding of the references",
+        "Bansal, Stable Image Colorization via Reference Image Cross-Attention",
+        "streamcolor.colorizers.stable:StableColorizer",
+        references=True,
+        parameters=309_452,
+        trained=True,
+    ),
+    Model(
+        "autoencoder",
+        "backbone of stable-colorizer: encodes references",
+        "Bansal, Stable Image Colorization via Reference Image Cross-Attention",
+        "streamcolor.colorizers.stable:Autoencoder",
+        references=False,
+        parameters=131_721,
+        kind="backbone",
+        trained=True,
+    ),
+    Model(
+        "agin",
+        "cycle GAN with class activation attention and adaptive group-instance normalization",
+        "Gao et al. 2020, Attentional Colorization Networks with Adaptive Group-Instance Normalization",
+        "streamcolor.colorizers.agin:Agin",
+        references=False,
+        parameters=10_589_888,
+        trained=True,
+    ),
+    Model(
+        "resnet-cnn",
+        "ResNet-18 front and upsampling decoder",
+        "Efthymiadis et al., Deep Learning Image Colorization",
+        "streamcolor.colorizers.cnn:ResnetCnn",
+        references=False,
+        parameters=917_666,
+        trained=True,
+    ),
+    Model(
+        "cnn-classifier",
+        "color and class learned together, global features fused",
+        "Efthymiadis et al., Deep Learning Image Colorization",
+        "streamcolor.colorizers.cnn:CnnClassifier",
+        references=False,
+        parameters=42_317_501,
+        trained=True,
+    ),
+    Model(
+        "unet-gan",
+        "pix2pix U-Net against a PatchGAN",
+        "Efthymiadis et al., Deep Learning Image Colorization",
+        "streamcolor.colorizers.unet_gan:UnetGan",
+        references=False,
+        parameters=54_409_858,
+        trained=True,
+    ),
+    Model(
+        "attention-unet-gan",
+        "U-Net with attention gates against a PatchGAN",
+        "Efthymiadis et al., Deep Learning Image Colorization",
+        "streamcolor.colorizers.unet_gan:AttentionUnetGan",
+        references=False,
+        parameters=34_868_230,
+        trained=True,
+    ),
+    Model(
+        "attention-exemplar",
+        "attention over references and a database of colors, joined by a gate",
+        "Yin et al., Yes, Attention Is All You Need, for Exemplar based Colorization",
+        "streamcolor.colorizers.attention_exemplar:AttentionExemplar",
+        references=True,
+        parameters=30_240_265,
+        trained=True,
+    ),
+    Model(
+        "stylization",
+        "statistics of the references (AdaIN or WCT), refined by a hint-driven U-Net",
+        "Xu et al. 2020, Stylization-Based Architecture for Fast Deep Exemplar Colorization",
+        "streamcolor.colorizers.stylization:Stylization",
+        references=True,
+        parameters=42_610_309,
+        trained=True,
+    ),
 )
+
+
+# Other names: the default propagator is the small one.
+ALIASES = {"propagator-s": "propagator"}
 
 
 def find(model_id: str) -> Model:
     """The row of a model. Raises CallError that names the nearest ids."""
     for model in MODELS:
-        if model.id == model_id:
+        if model.id == ALIASES.get(model_id, model_id):
             return model
     names = [model.id for model in MODELS]
     near = difflib.get_close_matches(model_id, names, 1)
@@ -74,29 +183,63 @@ def find(model_id: str) -> Model:
     raise CallError(f"no model {model_id!r}: {hint}")
 
 
-def create(model_id: str, *, weights: Path | None = None, device: str = "cpu") -> Colorizer:
+def create(
+    model_id: str,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    precision: str = "fp32",
+    stabilize: bool = True,
+) -> Colorizer:
     """Make a colorizer ready to run.
 
-    weights: a safetensors file instead of the one that ships. Raises CallError for an unknown id or for weights
-    given to a method that has none, InputError for a file that does not hold them.
+    weights: a safetensors file instead of the one that ships, or the folder of a training run. stabilize: models that
+    color every frame for itself are steadied along the motion. Raises CallError for an unknown id or for weights given
+    to a method that has none, InputError for a file that does not hold them, DeviceError for a precision that the
+    device does not have.
     """
     model = find(model_id)
-    module, _, name = model.home.partition(":")
-    kind = getattr(import_module(module), name)
-    if model.weights is None:
+    if not model.trained:
         if weights is not None:
             raise CallError(f"model {model_id!r} has no weights; leave --weights out")
-        colorizer: Colorizer = kind()
-        return colorizer
-    trained: Colorizer = kind(weights or shipped_weights(model), device)
-    return trained
+        plain: Colorizer = _home(model)()
+        return plain
+    if precision not in ("fp32", "bf16", "fp16"):
+        raise CallError(f"no precision {precision!r}: choose fp32, bf16 or fp16")
+    if precision == "fp16" and device == "cpu":
+        raise DeviceError("a processor has no fp16 arithmetic; take --precision fp32 or bf16")
+    from streamcolor.colorizers.stabilization import FrameWise
+
+    kind = _home(model)
+    file = shipped_weights(model) if weights is None else _in_run(weights)
+    options = {"stabilize": stabilize} if issubclass(kind, FrameWise) else {}
+    colorizer: Colorizer = kind(file, device, precision, **options)
+    return colorizer
+
+
+def _home(model: Model) -> Any:
+    module, _, name = model.home.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _in_run(weights: Path) -> Path:
+    """The file of a training run whose folder was given."""
+    if not weights.is_dir():
+        return weights
+    file = weights / "average.safetensors"
+    if not file.exists():
+        raise InputError(f"{weights} is no folder of a training run: it holds no {file.name}")
+    return file
 
 
 def shipped_weights(model: Model) -> Path:
     """Path of the weights inside the package, their hash checked. Raises InputError when they are damaged."""
     path = Path(str(resources.files("streamcolor") / "weights" / str(model.weights)))
-    if not path.exists():
-        raise InputError(f"the weights of {model.id} are not installed; train them with: streamcolor train {model.id}")
+    if model.weights is None or not path.exists():
+        raise InputError(
+            f"no weights of {model.id} come with streamcolor; "
+            f"train them (streamcolor train {model.id} --data DIR --output RUN) and give --weights"
+        )
     if hashlib.sha256(path.read_bytes()).hexdigest() != model.sha256:
         raise InputError(f"{path} is damaged or not the file that ships with streamcolor; install the package again")
     return path

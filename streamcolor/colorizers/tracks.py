@@ -25,6 +25,8 @@ Grey = NDArray[np.uint8]
 ANCHOR_EVERY = 8
 ANCHOR_BELOW = 0.6
 DECAY = 0.98
+# Weight of a place that a map points to although nobody believes it.
+LEAST = 1e-6
 # Largest difference in L* between a pixel and the one it is said to come from.
 LIGHTNESS_TOLERANCE = 12.0
 
@@ -58,13 +60,18 @@ def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> t
     """
     height, width = here.shape
     returned = sample(back, forth)
-    residual = ((forth + returned) ** 2).sum(-1)
-    loop = residual <= 0.01 * ((forth**2).sum(-1) + (returned**2).sum(-1)) + 0.5
+    residual = _squared(forth + returned)
+    loop = residual <= 0.01 * (_squared(forth) + _squared(returned)) + 0.5
     alike = np.abs(here - sample(there, forth)) <= LIGHTNESS_TOLERANCE
-    x = np.arange(width) + forth[..., 0]
-    y = np.arange(height)[:, None] + forth[..., 1]
+    x = np.arange(width, dtype=np.float32) + forth[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + forth[..., 1]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return loop & alike & inside, np.asarray(np.sqrt(residual), np.float32)
+    return loop & alike & inside, np.sqrt(residual)
+
+
+def _squared(flow: Float32) -> Float32:
+    """(h, w, 2) -> (h, w). By hand: numpy's sum over an axis of two is ten times slower."""
+    return np.asarray(flow[..., 0] * flow[..., 0] + flow[..., 1] * flow[..., 1], np.float32)
 
 
 @dataclass(slots=True)
@@ -107,7 +114,7 @@ class Tracks:
                 tracks._anchor(number, here, entry, None)
             elif age % ANCHOR_EVERY == 0 or tracks.trust[number].mean() < ANCHOR_BELOW:
                 tracks._anchor(number, here, entry, tracks.maps[number])
-        same = [np.array_equal(here, entry.tensors["lightness"].numpy()) for entry in references]
+        same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):
             # The frame is a reference: nobody else has a say.
             tracks.trust[np.logical_not(same)] = 0
@@ -120,19 +127,30 @@ class Tracks:
     def colors(self, references: Sequence[Entry], frame: int) -> tuple[Float32, Float32]:
         """What the references say: mean by trust and nearness in time (h, w, 2), and the sum of trust (h, w).
 
-        An entry holds ``ab`` (h, w, 2) and ``opaque`` (h, w) beside ``lightness``.
+        Where no map is believed the color is that of the place it points to all the same. An entry holds ``ab``
+        (h, w, 2) and ``opaque`` (h, w) beside ``lightness``.
         """
-        total = np.zeros((*self.trust.shape[1:], 1), np.float32)
-        ab = np.zeros((*self.trust.shape[1:], 2), np.float32)
+        ab, certain = self._mean(references, frame, "ab")
+        return ab, certain
+
+    def lightness(self, references: Sequence[Entry], frame: int) -> Float32:
+        """L* (h, w) of the places in the references that ``colors`` took its colors from."""
+        return self._mean(references, frame, "lightness")[0]
+
+    def _mean(self, references: Sequence[Entry], frame: int, name: str) -> tuple[Float32, Float32]:
         certain = np.zeros(self.trust.shape[1:], np.float32)
+        total, weighted = np.zeros((), np.float32), np.zeros((), np.float32)
         for number, entry in enumerate(references):
-            opaque = sample(entry.tensors["opaque"].numpy(), self.maps[number])
-            sure = self.trust[number] * (opaque > 0.5)
-            weight = (sure / (1 + abs(frame - self.origin(number, entry))))[..., None]
-            ab += weight * sample(entry.tensors["ab"].numpy(), self.maps[number])
-            total += weight
+            opaque = sample(entry.tensors["opaque"].numpy(force=True), self.maps[number]) > 0.5
+            sure = self.trust[number] * opaque
+            weight = (sure + LEAST * opaque) / (1 + abs(frame - self.origin(number, entry)))
+            values = sample(entry.tensors[name].numpy(force=True), self.maps[number])
+            weighted = weighted + (weight if values.ndim == 2 else weight[..., None]) * values
+            total = total + weight
             certain += sure
-        return np.asarray(ab / np.maximum(total, 1e-12), np.float32), np.minimum(certain, 1)
+        total = np.maximum(total, 1e-12)
+        mean = weighted / (total if weighted.ndim == 2 else total[..., None])
+        return np.asarray(mean, np.float32), np.minimum(certain, 1)
 
     def tensors(self, here: Float32) -> dict[str, Tensor]:
         """What the next frame needs: the state and this frame's ``lightness``."""
@@ -146,22 +164,22 @@ class Tracks:
 
     def _move_on(self, here: Float32, held: Mapping[str, Tensor]) -> frozenset[int]:
         """Take the maps of the frame before along the flow to it; which of the references had one."""
-        before = held["lightness"].numpy()
+        before = held["lightness"].numpy(force=True)
         now, then = to_grey(here), to_grey(before)
         back, forth = flow_between(now, then), flow_between(then, now)
         believed, _ = agreement(back, forth, here, before)
         places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
         known = {n: places[i] for n, i in enumerate(self.identity.tolist()) if i in places}
         for number, place in known.items():
-            self.maps[number] = back + sample(held["maps"][place].numpy(), back)
-            self.trust[number] = DECAY * believed * sample(held["trust"][place].numpy(), back)
+            self.maps[number] = back + sample(held["maps"][place].numpy(force=True), back)
+            self.trust[number] = DECAY * believed * sample(held["trust"][place].numpy(force=True), back)
             self.entered[number] = int(held["entered"][place])
         self.back, self.believed = back, believed
         return frozenset(known)
 
     def _anchor(self, number: int, here: Float32, entry: Entry, start: Float32 | None) -> None:
         """Flow straight to the reference, from a first guess where there is one; taken where it comes back."""
-        there = entry.tensors["lightness"].numpy()
+        there = entry.tensors["lightness"].numpy(force=True)
         if np.array_equal(here, there):
             self.maps[number], self.trust[number] = 0, 1
             return

@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from streamcolor import __version__
-from streamcolor.commands import bench, models, run
+from streamcolor.commands import bench, data, models, run
 from streamcolor.commands import eval as eval_command
+from streamcolor.commands import export as export_command
 from streamcolor.commands import filter as filter_command
+from streamcolor.commands import stylize as stylize_command
 from streamcolor.commands import train as train_command
 from streamcolor.errors import StreamcolorError
 
@@ -32,7 +34,10 @@ app.command("filter")(filter_command.command)
 app.add_typer(bench.app, name="bench")
 app.command("eval")(eval_command.command)
 app.command("models")(models.command)
-app.add_typer(train_command.app, name="train")
+app.command("stylize")(stylize_command.command)
+app.command("export")(export_command.command)
+app.command("train", context_settings=train_command.CONTEXT)(train_command.command)
+app.add_typer(data.app, name="data")
 
 # All wrong calls that the parser finds; typer offers only this child by name.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]

@@ -12,8 +12,8 @@ import yaml
 from streamcolor.errors import CallError
 
 
-def read_configuration(path: Path, known: set[str]) -> dict[str, Any]:
-    """Keys and values of a YAML mapping. Raises CallError with file and line for anything that is not an option."""
+def read_configuration(path: Path, known: set[str] | None) -> dict[str, Any]:
+    """Keys and values of a YAML mapping. Raises CallError with file and line for anything that is not ``known``."""
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, yaml.SafeLoader)
@@ -30,7 +30,7 @@ def read_configuration(path: Path, known: set[str]) -> dict[str, Any]:
         raise CallError(f"{path}:1: a configuration is a list of 'option: value' lines")
     for key, _ in node.value:
         name = str(key.value).replace("-", "_")
-        if name not in known:
+        if known is not None and name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f", did you mean {near[0]!r}?" if near else f"; options are {', '.join(sorted(known))}"
             raise CallError(f"{path}:{key.start_mark.line + 1}: unknown key {key.value!r}{hint}")

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from streamcolor.commands.options import Config, Device, Json, Model, Quiet, Size, Threads, Verbose, Weights
+from streamcolor.commands.options import (
+    Config,
+    Device,
+    Json,
+    Model,
+    Precision,
+    Quiet,
+    Size,
+    Stabilize,
+    Threads,
+    Verbose,
+    Weights,
+)
 
 
 def command(
@@ -43,6 +55,8 @@ def command(
     model: Model = "propagator",
     weights: Weights = None,
     device: Device = "auto",
+    precision: Precision = "fp32",
+    stabilize: Stabilize = True,
     size: Size = None,
     threads: Threads = 0,
     json_: Json = False,
@@ -84,6 +98,8 @@ def command(
                 model=model,
                 weights=weights,
                 device=device,
+                precision=precision,
+                stabilize=stabilize,
                 size=size,
                 threads=threads,
             )

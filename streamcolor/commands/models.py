@@ -16,7 +16,7 @@ def command(json_: Json = False) -> None:
 
     rows = []
     for model in MODELS:
-        here = "none needed"
+        here = "to be trained" if model.trained else "none needed"
         if model.weights is not None:
             try:
                 shipped_weights(model)
@@ -26,7 +26,7 @@ def command(json_: Json = False) -> None:
         rows.append(
             {
                 "id": model.id,
-                "kind": "colorizer",
+                "kind": model.kind,
                 "parameters": model.parameters,
                 "references": model.references,
                 "weights": here,
@@ -39,5 +39,5 @@ def command(json_: Json = False) -> None:
         return
     for row in rows:
         guided = "references" if row["references"] else "automatic"
-        typer.echo(f"{row['id']:12s} {row['parameters']:>12,d} parameters  {guided:10s}  weights: {row['weights']}")
-        typer.echo(f"{'':12s} {row['title']}; {row['paper']}")
+        typer.echo(f"{row['id']:20s} {row['parameters']:>12,d} parameters  {guided:10s}  weights: {row['weights']}")
+        typer.echo(f"{'':20s} {row['title']}; {row['paper']}")

@@ -14,6 +14,11 @@ Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Weights (safetensors) instead of those that ship.")
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="fp32, bf16 or fp16 (on a GPU).")]
+Stabilize = Annotated[
+    bool,
+    typer.Option("--stabilize/--no-stabilize", help="Steady the colors of models that color every frame for itself."),
+]
 Size = Annotated[int | None, typer.Option("--size", metavar="PIXELS", min=32, help="Working short side.")]
 Threads = Annotated[
     int, typer.Option("--threads", metavar="N", min=0, help="Processor threads; 0: as many as there are.")

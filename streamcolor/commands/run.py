@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from streamcolor.commands.options import Config, Device, Json, Model, Overwrite, Quiet, Size, Threads, Verbose, Weights
+from streamcolor.commands.options import (
+    Config,
+    Device,
+    Json,
+    Model,
+    Overwrite,
+    Precision,
+    Quiet,
+    Size,
+    Stabilize,
+    Threads,
+    Verbose,
+    Weights,
+)
 from streamcolor.errors import CallError
 
 
@@ -33,6 +46,8 @@ def command(
     model: Model = "propagator",
     weights: Weights = None,
     device: Device = "auto",
+    precision: Precision = "fp32",
+    stabilize: Stabilize = True,
     size: Size = None,
     fit: Annotated[
         str, typer.Option("--fit", help="A reference of another aspect ratio: refuse, crop, pad or stretch.")
@@ -99,6 +114,8 @@ def command(
         model=model,
         weights=weights,
         device=device,
+        precision=precision,
+        stabilize=stabilize,
         size=size,
         fit=fit,
         codec=codec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -85,7 +86,7 @@ class Coloring:
         """Frames in, painted frames out; packets pass by."""
         if self._painter is None:
             for item in items:
-                yield item if isinstance(item, Packet) else Painted(item, *self._own(item), 1.0, 0)
+                yield item if isinstance(item, Packet) else Painted(item, partial(self._own, item), 1.0, 0)
         elif not self._node.blends:
             yield from self._painter.paint(items)
         else:
@@ -101,7 +102,7 @@ class Coloring:
             frame = item.frame
             luma = at_depth(frame.luma, frame.depth, self._planes.depth)
             frame = replace(frame, luma=luma, depth=self._planes.depth)
-            picture = picture_of(frame, (item.cb, item.cr), self._after.pixel_format)
+            picture = picture_of(frame, item.planes, self._after.pixel_format)
             yield pictured(frame, self._marker.mark(picture, frame.interlaced, frame.top_field_first))
 
     def _asked(self, items: Iterator[Frame | Packet]) -> Iterator[Frame | Packet]:
@@ -119,8 +120,8 @@ class Coloring:
             return painted
         cb, cr = self._own(frame)
         if share > 0:
-            cb, cr = (_mixed(own, new, share) for own, new in ((cb, painted.cb), (cr, painted.cr)))
-        return replace(painted, cb=cb, cr=cr)
+            cb, cr = (_mixed(own, new, share) for own, new in zip((cb, cr), painted.planes, strict=True))
+        return replace(painted, planes_of=lambda: (cb, cr))
 
     def _own(self, frame: Frame) -> tuple[_Plane, _Plane]:
         return own_chroma(frame, self._planes.shape, self._planes.depth)
@@ -180,4 +181,4 @@ def paint_through(
             continue
         shots = coloring.shots
         shot = (shots[-1].confidence, shots[-1].number) if shots else (1.0, 0)
-        yield Painted(item, *own_chroma(item, planes.shape, planes.depth), *shot)
+        yield Painted(item, partial(own_chroma, item, planes.shape, planes.depth), *shot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from streamcolor.colorizers.contract import Colorizer
 from streamcolor.colorizers.registry import choose_device, create
@@ -56,7 +56,10 @@ def colorizers_of(steps: Sequence[Step]) -> dict[Node, Colorizer | None]:
     for step in steps:
         if isinstance(step, Node):
             device = choose_device(step.device)
-            found[step] = None if step.model == NO_MODEL else create(step.model, weights=step.weights, device=device)
+            options: Any = {"precision": step.precision, "stabilize": step.stabilize}
+            found[step] = (
+                None if step.model == NO_MODEL else create(step.model, weights=step.weights, device=device, **options)
+            )
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import cast
 
 import cv2
@@ -25,15 +26,23 @@ from streamcolor.media.streams import Packet
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Painted:
-    """A frame with its chroma planes at the writer's depth and subsampling, and how far they are to be trusted."""
+    """A frame with its chroma planes at the writer's depth and subsampling, and how far they are to be trusted.
+
+    planes_of: makes cb and cr. It is asked once, by whoever wants them first: in a run that is the writer, whose thread
+    has time while the next frame is being colored.
+    """
 
     frame: Frame
-    cb: Plane
-    cr: Plane
+    planes_of: Callable[[], tuple[Plane, Plane]]
     confidence: float
     shot: int
+
+    @cached_property
+    def planes(self) -> tuple[Plane, Plane]:
+        """cb, cr."""
+        return self.planes_of()
 
 
 @dataclass(slots=True)
@@ -145,7 +154,8 @@ class Painter:
         frame = ready.frame
         self._follow_shots(ready)
         chroma = self._chroma(ready)
-        cb, cr = chroma_planes(
+        planes_of = partial(
+            chroma_planes,
             chroma.ab.numpy(),
             frame.luma,
             depth=frame.depth,
@@ -156,7 +166,7 @@ class Painter:
         )
         confidence = float(chroma.confidence.mean())
         self.shots[-1].add(frame.index, confidence)
-        return Painted(frame, cb, cr, confidence, ready.shot.number)
+        return Painted(frame, planes_of, confidence, ready.shot.number)
 
     def _chroma(self, ready: FrameReady) -> Chroma:
         """Of one shot; in a dissolve that of both, each with its own references and memory, weighted by time.
@@ -195,7 +205,7 @@ class Painter:
                 assigned, entries = self._assigned(ready.blending, ready.preview, known)
                 self._coming = _Coming(ready.blending.number, assigned, self._cache())
                 self._coming.cache.start_shot(entries)
-        else:
+        elif self.colorizer.info.references:
             for late in self.planner.arriving(frame, shot, ready.known):
                 self.cache.add_reference(self._encode(late))
                 self.shots[-1].references.append((late.reference.name, late.score))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from streamcolor.pipeline.stages import flow_through
 
 # Items between two stages: enough to keep all of them busy, and few where every one is a delay.
 _QUEUE, _LIVE_QUEUE = 8, 2
+# Parameters of mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class RunOptions:
     size: working short side in pixels; default is the model's own.
     depth: bits of the encoded film; default is the film's own.
     rate: frames per second of an image sequence.
+    precision, stabilize: see ``colorizers.registry.create``.
     lookahead: frames that are held to see cuts and dissolves coming.
     cuts: frame numbers where shots start; default is to find them.
     cap: bytes that the reference cache may hold.
@@ -54,6 +58,8 @@ class RunOptions:
     model: str = "propagator"
     weights: Path | None = None
     device: str = "auto"
+    precision: str = "fp32"
+    stabilize: bool = True
     size: int | None = None
     fit: str = "refuse"
     codec: str | None = None
@@ -167,7 +173,7 @@ def run(
             if isinstance(item, Packet):
                 writer.copy(item)
                 return
-            writer.write(item.frame, item.cb, item.cr)
+            writer.write(item.frame, *item.planes)
             done += 1
             if progress is not None:
                 seconds = time.monotonic() - started
@@ -221,3 +227,17 @@ def _prepare_torch(threads: int) -> None:
     # One processor is left to decoding and encoding: threads of torch that wait for each other would spin on it.
     torch.set_num_threads(threads or max((os.cpu_count() or 2) - 1, 1))
     torch.set_flush_denormal(True)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse large blocks: it gives them back and fetches them anew, page by page, several times a frame.
+
+    That is half the time of a read of the references. Other C libraries have no ``mallopt`` and need none.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    mallopt(_M_TRIM_THRESHOLD, 256 << 20)

@@ -2,24 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from streamcolor.colorizers.agin import Agin
+from streamcolor.colorizers.agin.network import AginNetwork
+from streamcolor.colorizers.attention_exemplar import AttentionExemplar
+from streamcolor.colorizers.attention_exemplar.network import AttentionExemplarNetwork
 from streamcolor.colorizers.cache import ReferenceCache
-from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.colorizers.cnn import CnnClassifier, ResnetCnn
+from streamcolor.colorizers.cnn.classifier import ClassifierNetwork
+from streamcolor.colorizers.cnn.resnet import ResnetCnnNetwork
+from streamcolor.colorizers.contract import Colorizer
+from streamcolor.colorizers.propagator import PropagatorBig
+from streamcolor.colorizers.propagator.encoder import BIG
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import MODELS, choose_device, create, find
+from streamcolor.colorizers.stable import StableColorizer, UnetBasic
+from streamcolor.colorizers.stable.network import StableColorizerNetwork, UnetBasicNetwork
+from streamcolor.colorizers.stylization import Stylization
+from streamcolor.colorizers.stylization.network import StylizationNetwork
+from streamcolor.colorizers.unet_gan import AttentionUnetGan, UnetGan
+from streamcolor.colorizers.unet_gan.attention import AttentionUnetGanNetwork
+from streamcolor.colorizers.unet_gan.unet import UnetGanNetwork
 from streamcolor.errors import CallError, DeviceError, InputError
 
 from scenes import SIZE, pictures, reference
 
-IDS = [model.id for model in MODELS]
+# Models that have no weights here keep the contract with random ones; they cannot be asked for colors.
+UNTRAINED: dict[str, Callable[[], Colorizer]] = {
+    "propagator-b": lambda: PropagatorBig.around(PropagatorNetwork(BIG).eval()),
+    "unet-basic": lambda: UnetBasic.around(UnetBasicNetwork().eval()),
+    "agin": lambda: Agin.around(AginNetwork(8).eval()),
+    "attention-exemplar": lambda: AttentionExemplar.around(AttentionExemplarNetwork(width=8).eval()),
+    "stylization": lambda: Stylization.around(StylizationNetwork(4).eval()),
+    "resnet-cnn": lambda: ResnetCnn.around(ResnetCnnNetwork(width=8).eval()),
+    "cnn-classifier": lambda: CnnClassifier.around(ClassifierNetwork(width=8, side=64).eval()),
+    "unet-gan": lambda: UnetGan.around(UnetGanNetwork(width=8, depth=5).eval()),
+    "attention-unet-gan": lambda: AttentionUnetGan.around(AttentionUnetGanNetwork(width=8).eval()),
+    "stable-colorizer": lambda: StableColorizer.around(StableColorizerNetwork().eval()),
+}
+IDS = [model.id for model in MODELS if model.kind == "colorizer"]
+READY = [model.id for model in MODELS if not model.trained or model.weights]
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def made(model_id: str) -> Colorizer:
+    torch.manual_seed(0)
+    return UNTRAINED[model_id]() if model_id in UNTRAINED else create(model_id)
+
+
+def test_every_model_without_weights_is_made_here() -> None:
+    assert set(UNTRAINED) == set(IDS) - set(READY)
 
 
 def color_all(colorizer: Colorizer, frames: list[torch.Tensor], cache: ReferenceCache) -> list[torch.Tensor]:
@@ -40,7 +81,7 @@ def filled(colorizer: Colorizer, frames: list[torch.Tensor]) -> ReferenceCache:
 
 @pytest.mark.parametrize("model_id", IDS)
 def test_shapes_and_ranges(model_id: str) -> None:
-    colorizer = create(model_id)
+    colorizer = made(model_id)
     frames = pictures(3)
     cache = filled(colorizer, frames)
     chroma, _ = colorizer.step(frames[0], cache, 0)
@@ -55,7 +96,7 @@ def test_shapes_and_ranges(model_id: str) -> None:
 
 @pytest.mark.parametrize("model_id", IDS)
 def test_step_changes_neither_cache_nor_model(model_id: str) -> None:
-    colorizer = create(model_id)
+    colorizer = made(model_id)
     frames = pictures(3)
     cache = filled(colorizer, frames)
     color_all(colorizer, frames[:2], cache)
@@ -69,12 +110,12 @@ def test_step_changes_neither_cache_nor_model(model_id: str) -> None:
 @pytest.mark.parametrize("model_id", IDS)
 def test_a_snapshot_goes_on_as_if_nothing_had_happened(model_id: str) -> None:
     frames = pictures(9)
-    whole = create(model_id)
+    whole = made(model_id)
     expected = color_all(whole, frames, filled(whole, frames))
-    first = create(model_id)
+    first = made(model_id)
     cache = filled(first, frames)
     color_all(first, frames[:6], cache)
-    elsewhere, moved = create(model_id), ReferenceCache.restore(cache.snapshot())
+    elsewhere, moved = made(model_id), ReferenceCache.restore(cache.snapshot())
     for number in range(6, 9):
         chroma, entry = elsewhere.step(frames[number], moved, number)
         if entry is not None:
@@ -82,9 +123,9 @@ def test_a_snapshot_goes_on_as_if_nothing_had_happened(model_id: str) -> None:
         assert torch.equal(chroma.ab, expected[number])
 
 
-@pytest.mark.parametrize("model_id", IDS)
+@pytest.mark.parametrize("model_id", READY)
 def test_a_reference_that_arrives_in_the_middle_of_a_shot_is_heard(model_id: str) -> None:
-    colorizer = create(model_id)
+    colorizer = made(model_id)
     frames = pictures(6)
     cache = ReferenceCache(colorizer.info.policy)
     color_all(colorizer, frames[:3], cache)
@@ -97,7 +138,7 @@ def test_a_reference_that_arrives_in_the_middle_of_a_shot_is_heard(model_id: str
 
 @pytest.mark.parametrize("model_id", IDS)
 def test_memory_stays_bounded(model_id: str) -> None:
-    colorizer = create(model_id)
+    colorizer = made(model_id)
     frames = pictures(30)
     cache = filled(colorizer, frames)
     sizes = []
@@ -112,7 +153,7 @@ def test_memory_stays_bounded(model_id: str) -> None:
 
 @pytest.mark.parametrize("model_id", IDS)
 def test_without_a_reference_colors_are_guesses_or_grey(model_id: str) -> None:
-    colorizer = create(model_id)
+    colorizer = made(model_id)
     chroma, _ = colorizer.step(pictures(1)[0], ReferenceCache(colorizer.info.policy), 0)
     assert torch.isfinite(chroma.ab).all()
     assert chroma.confidence.mean() < 0.6
@@ -137,3 +178,15 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
         create("propagator", weights=file)
     with pytest.raises(CallError, match="has no weights"):
         create("flow", weights=file)
+    with pytest.raises(InputError, match="no folder of a training run"):
+        create("propagator", weights=tmp_path)
+    with pytest.raises(InputError, match="streamcolor train unet-basic"):
+        create("unet-basic")
+
+
+def test_precision_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(CallError, match="no precision 'fp8'"):
+        create("propagator", precision="fp8")
+    with pytest.raises(DeviceError, match="no fp16"):
+        create("propagator", precision="fp16")
+    assert getattr(create("propagator", precision="bf16"), "precision", None) == "bf16"

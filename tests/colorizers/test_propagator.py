@@ -8,7 +8,10 @@ import torch.nn.functional as F
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
+from streamcolor.colorizers.propagator import Propagator
+from streamcolor.colorizers.propagator.colorizer import AT_ONCE, choose
 from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.motion import carry
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create, find
 
@@ -79,7 +82,7 @@ def test_a_picture_finds_its_own_colors() -> None:
     guide = reference(frames[0])
     cache.start_shot([colorizer.encode(guide)])
     chroma, _ = colorizer.step(frames[0], cache, 0)
-    truth = F.avg_pool2d(guide.ab, 4)[0]
+    truth = F.avg_pool2d(guide.ab, 2)[0]
     assert (chroma.ab - truth).norm(dim=0).mean() < 0.5 * truth.norm(dim=0).mean()
 
 
@@ -117,3 +120,69 @@ def test_any_number_of_references() -> None:
     cache.start_shot([colorizer.encode(reference(frame, n)) for n, frame in enumerate(frames)])
     chroma, entry = colorizer.step(frames[1], cache, 1)
     assert entry is not None and torch.isfinite(chroma.ab).all()
+
+
+def random_colorizer(seed: int = 5) -> Propagator:
+    torch.manual_seed(seed)
+    network = PropagatorNetwork().eval().requires_grad_(False)
+    for tensor in network.parameters():
+        tensor.add_(torch.randn_like(tensor) * 0.02)
+    return Propagator.around(network)
+
+
+def test_a_frame_is_colored_from_a_bounded_number_of_references() -> None:
+    """Near in time first, then the most alike; those left out change nothing."""
+    colorizer = random_colorizer()
+    frames = pictures(40)
+    near = [reference(frames[n], n) for n in (9, 12)]
+    alike = [reference(frames[n], None) for n in (11, 30, 31, 32)]
+    far = [reference(90 - frames[n], 500 + n) for n in range(6)]
+    cache = ReferenceCache(colorizer.info.policy)
+    entries = [colorizer.encode(r) for r in (*far, *alike, *near)]
+    cache.start_shot(entries)
+    here = frames[10][0, 0].numpy()
+    chosen = choose(cache.permanent, here, 10)
+    places = [next(n for n, entry in enumerate(entries) if entry is one) for one in chosen]
+    assert len(places) == AT_ONCE and places == sorted(places)
+    assert {6, 10, 11} <= set(places) and min(places) >= 6, "frame 11 without a number, 9 and 12 by their numbers"
+    few = ReferenceCache(colorizer.info.policy)
+    few.start_shot(chosen)
+    torch.testing.assert_close(
+        colorizer.step(frames[10], cache, 10)[0].ab, colorizer.step(frames[10], few, 10)[0].ab, atol=0, rtol=0
+    )
+
+
+def test_bf16_is_close_to_fp32() -> None:
+    exact = random_colorizer()
+    mixed = Propagator.around(exact.network, precision="bf16")
+    frames = pictures(4)
+    results = []
+    for colorizer in (exact, mixed):
+        cache = ReferenceCache(colorizer.info.policy)
+        cache.start_shot([colorizer.encode(reference(frames[0]))])
+        for number in range(3):
+            chroma, entry = colorizer.step(frames[number], cache, number)
+            assert entry is not None and chroma.ab.dtype == torch.float32
+            cache.remember(entry)
+        results.append(chroma.ab)
+    assert 0 < (results[0] - results[1]).norm(dim=0).mean() < 2
+
+
+def test_it_colors_without_any_reference() -> None:
+    colorizer = random_colorizer()
+    frames = pictures(3)
+    cache = ReferenceCache(colorizer.info.policy)
+    for number, lightness in enumerate(frames):
+        chroma, entry = colorizer.step(lightness, cache, number)
+        assert entry is not None and torch.isfinite(chroma.ab).all()
+        cache.remember(entry)
+
+
+def test_carried_colors_follow_the_flow() -> None:
+    """A flow of two cells to the right fetches what lies there in the frame before."""
+    value = torch.arange(12.0).expand(1, 3, 8, 12).clone()
+    flow = torch.zeros(1, 4, 8, 12)
+    flow[:, 0], flow[:, 2] = 2, 1
+    moved = carry(value, flow)
+    torch.testing.assert_close(moved[:, :3, :, :10], value[..., 2:])
+    torch.testing.assert_close(moved[:, 3], torch.ones(1, 8, 12))

@@ -11,20 +11,29 @@ import pytest
 from streamcolor.commands import run, train
 from streamcolor.commands.configuration import read_configuration
 from streamcolor.errors import CallError
+from streamcolor.train.loop import LoopRecipe
+from streamcolor.train.recipes import FAMILIES, read_recipe
 
-COMMANDS = {"run.yaml": run.command, "train/propagator.yaml": train.propagator}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_examples_hold(name: str) -> None:
-    known = set(inspect.signature(COMMANDS[name]).parameters)
-    text = Path(str(resources.files("streamcolor.configs"))) / name
-    assert read_configuration(text, known)
+CONFIGS = Path(str(resources.files("streamcolor.configs")))
+RECIPES = sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml"))
 
 
-def test_every_example_is_tested() -> None:
-    folder = Path(str(resources.files("streamcolor.configs")))
-    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml")} == set(COMMANDS)
+def test_the_example_of_a_run_holds() -> None:
+    assert read_configuration(CONFIGS / "run.yaml", set(inspect.signature(run.command).parameters))
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_the_recipes_of_the_models_hold(model: str, tmp_path: Path) -> None:
+    options = set(inspect.signature(train.command).parameters)
+    values = read_configuration(CONFIGS / "train" / f"{model}.yaml", None)
+    settings = {name: value for name, value in values.items() if name not in options}
+    recipe = read_recipe(model, tmp_path, LoopRecipe(tmp_path), settings, rate=values.get("rate"), steps=None)
+    for name, value in settings.items():
+        assert getattr(recipe, name) == value, name
+
+
+def test_every_model_that_trains_has_a_recipe() -> None:
+    assert set(RECIPES) == set(FAMILIES)
 
 
 def check(path: Path, text: str, says: str) -> None:

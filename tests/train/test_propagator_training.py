@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import InputError
-from streamcolor.train.propagator import PropagatorRecipe, Trainer, train
-from streamcolor.train.sequences import SequenceRecipe, Sequences, load_footage
+from streamcolor.train.loop import Loop, LoopRecipe
+from streamcolor.train.propagator import PropagatorRecipe, PropagatorTask, steadiness, train
+from streamcolor.train.sequences import Scene, SequenceRecipe, Sequences, follow, load_footage
 
 SMALL = SequenceRecipe(height=64, width=64, frames=3)
+TINY = {"height": 64, "width": 64, "frames": 3}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,8 @@ def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe(data: Path, output: Path, steps: int) -> PropagatorRecipe:
-    return PropagatorRecipe(data, output, steps=steps, batch=2, workers=0, warmup=2, save_every=3, sequences=SMALL)
+    loop = LoopRecipe(output, steps=steps, warmup=2, save_every=3)
+    return PropagatorRecipe("propagator", data, loop, batch=2, workers=0, **TINY)
 
 
 def test_broken_and_grey_files_are_left_out_and_named(stills: Path) -> None:
@@ -44,13 +49,45 @@ def test_broken_and_grey_files_are_left_out_and_named(stills: Path) -> None:
 
 def test_samples_are_pure_functions_of_seed_and_number(stills: Path) -> None:
     footage = load_footage(stills)
-    one, two = (Sequences(footage, SMALL, seed=5).sample(17) for _ in range(2))
-    assert torch.equal(one["lightness"], two["lightness"]) and torch.equal(one["ab"], two["ab"])
-    assert one["lightness"].shape == (4, 1, 64, 64) and one["ab"].shape == (4, 2, 64, 64)
-    assert one["lightness"].min() >= -0.5 and one["lightness"].max() <= 0.5
-    assert one["ab"].abs().max() <= 1
-    other = Sequences(footage, SMALL, seed=5).sample(18)
-    assert not torch.equal(one["ab"], other["ab"])
+    one, two = (Sequences(footage, SMALL, seed=5, batch=2).sample(17) for _ in range(2))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+    other = Sequences(footage, SMALL, seed=5, batch=2).sample(18)
+    assert not torch.equal(one["ab"][:, :1], other["ab"][:, :1])
+
+
+def test_shapes_and_ranges_of_a_batch(stills: Path) -> None:
+    source = Sequences(load_footage(stills), replace(SMALL, two=1.0), batch=2)
+    batch = source.sample(0)
+    assert batch["lightness"].shape == (2, 5, 1, 64, 64) and batch["ab"].shape == (2, 5, 2, 64, 64)
+    assert batch["tracked"].shape == batch["flow"].shape == (2, 3, 4, 16, 16)
+    assert batch["still_lightness"].shape == (6, 2, 1, 64, 64) and batch["still_ab"].shape == (6, 2, 2, 64, 64)
+    assert batch["lightness"].min() >= -0.5 and batch["lightness"].max() <= 0.5
+    assert batch["ab"].abs().max() <= 1
+    assert batch["tracked"][:, :, 2].min() >= 0 and batch["tracked"][:, :, 2].max() <= 1
+    assert batch["flow"][:, 0].abs().max() == 0 and batch["flow"][:, 1:].abs().max() > 0
+
+
+def test_tracked_colors_of_a_still_camera_are_the_true_ones(stills: Path) -> None:
+    """Without motion, age or strangers, flow finds every pixel where it is."""
+    picture = np.asarray(cv2.cvtColor(cv2.imread(str(stills / "0.png")), cv2.COLOR_BGR2RGB))
+    rgb = np.repeat(picture[None, :64, :64].astype(np.float32) / 255, 3, 0)
+    lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2Lab) for frame in rgb])
+    tracked, flow = follow(np.ascontiguousarray(lab[..., 0]), lab[..., 1:], Scene(rgb, [0, 1, 2], 0), 1)
+    truth = F.avg_pool2d(torch.from_numpy(lab[1:, ..., 1:].transpose(0, 3, 1, 2).copy()), 4) / 110
+    np.testing.assert_allclose(tracked[:, :2], truth, atol=0.01)
+    assert tracked[:, 2].min() > 0.9 and np.abs(flow[:, :2]).max() < 0.05
+
+
+def test_steadiness_counts_changes_that_the_truth_does_not_make() -> None:
+    flow = torch.zeros(1, 4, 8, 8)
+    flow[:, 2] = 1
+    now, before = torch.full((1, 2, 8, 8), 0.3), torch.full((1, 2, 8, 8), 0.1)
+    assert steadiness(now, before, now, before, flow) < 1e-6
+    torch.testing.assert_close(steadiness(now, before, before, before, flow), torch.tensor(0.2))
+    flow[:, 2] = 0
+    assert steadiness(now, before, before, before, flow) == 0
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -63,11 +100,11 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_an_interrupted_run_ends_with_the_same_weights(stills: Path, tmp_path: Path) -> None:
     whole = load_file(train(recipe(stills, tmp_path / "whole", 6)))
     half = recipe(stills, tmp_path / "half", 6)
-    trainer = Trainer(half)
-    batches = iter(torch.utils.data.DataLoader(Sequences(load_footage(stills), SMALL), 2))
+    loop = Loop(PropagatorTask(half), half.loop)
+    batches = iter(Sequences(load_footage(stills), SMALL, batch=2))
     for _ in range(3):
-        trainer.step_once(next(batches))
-    trainer.save()
+        loop.step_once(next(batches))
+    loop.save()
     resumed = load_file(train(half, resume=True))
     assert whole.keys() == resumed.keys()
     for name, tensor in whole.items():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,18 +16,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
-from streamcolor.colorizers.contract import ColorizerInfo, Reference
+from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before
 from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
 from streamcolor.colorizers.tracks import Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma
 
-# Weight of a color that flow has followed without doubt; measured best between 0.8 and 1 (train/LOG.md).
+# Weight, beside the choice of the network, of a color that flow has followed without doubt (train/LOG.md).
 TRACKED = 0.85
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
 RECENT_RADIUS = 6
 OLDER_RADIUS = 12
+# How many references a frame is colored from, and how many frames away one counts as near.
+AT_ONCE = 4
+NEAR = 48
 
 
 class Propagator:
@@ -39,20 +47,33 @@ class Propagator:
         policy=CachePolicy(recent=1),
     )
 
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
+    size = SMALL
+
+    def __init__(self, weights: Path, device: str = "cpu", precision: Precision = "fp32") -> None:
         """weights: a safetensors file of ``PropagatorNetwork``. Raises InputError when it is not one."""
-        self.device = torch.device(device)
-        self.network = PropagatorNetwork()
-        self._beside = ThreadPoolExecutor(1, "tracks")
+        network = PropagatorNetwork(self.size)
         try:
-            self.network.load_state_dict(load_file(weights))
+            network.load_state_dict(load_file(weights))
         except (SafetensorError, RuntimeError, OSError) as error:
-            raise InputError(f"{weights} does not hold the weights of propagator") from error
-        self.network.eval().requires_grad_(False).to(self.device)
+            raise InputError(f"{weights} does not hold the weights of {self.info.id}") from error
+        self._take(network.eval().requires_grad_(False), device, precision)
+
+    @classmethod
+    def around(cls, network: PropagatorNetwork, device: str = "cpu", precision: Precision = "fp32") -> Propagator:
+        """A colorizer that works with a network as it is, in training for one."""
+        colorizer = cls.__new__(cls)
+        colorizer._take(network, device, precision)
+        return colorizer
+
+    def _take(self, network: PropagatorNetwork, device: str, precision: Precision) -> None:
+        self.device = torch.device(device)
+        self.precision = precision
+        self.network = network.to(self.device)
+        self._beside = ThreadPoolExecutor(1, "tracks")
 
     def encode(self, reference: Reference) -> Entry:
         """Keys and colors of a reference; where it is transparent its colors are not trusted."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast():
             features = self.network.encoder(self._scaled(reference.lightness))
             opaque = reference.opaque.to(self.device)
             trust = F.avg_pool2d(opaque, 4)
@@ -63,48 +84,108 @@ class Propagator:
             "ab": reference.ab[0].permute(1, 2, 0).contiguous(),
             "opaque": reference.opaque[0, 0].contiguous(),
             "identity": torch.tensor(reference.identity),
+            "thumbnail": thumbnail(reference.lightness[0, 0].numpy()),
         }
         return Entry(_tensors(memory) | picture, reference.frame)
 
     def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
-        """See ``Colorizer.step``; the chroma has stride 4."""
+        """See ``Colorizer.step``; the chroma has stride 2."""
         here = np.array(lightness[0, 0].numpy())
-        held = cache.rolling[-1].tensors if cache.rolling else None
+        held = cache.rolling[-1] if cache.rolling else None
+        guides = choose(cache.permanent, here, frame)
         # Flow needs no torch: it runs beside the network.
-        following = self._beside.submit(Tracks.follow, here, held, cache.permanent, frame) if cache.permanent else None
-        with torch.inference_mode():
+        following = self._beside.submit(_follow, here, held, guides, frame)
+        with torch.inference_mode(), self._autocast():
             features = self.network.encoder(self._scaled(lightness))
-            references = [_memory(entry) for entry in cache.permanent]
+            references = [_memory(entry) for entry in guides]
             recent = [
                 _memory(entry, RECENT_RADIUS if frame - (entry.frame or 0) <= 1 else OLDER_RADIUS)
                 for entry in cache.rolling
             ]
-            output = self.network(features, references, recent)
-            ab, trust = output.ab4 * AB_SCALE, torch.sigmoid(output.trust_logit4)
-            state = {}
-            if following is not None:
-                tracks = following.result()
-                ab, trust = self._follow_tracks(ab, trust, *tracks.colors(cache.permanent, frame))
-                state = tracks.tensors(here)
+            found = self.network.find(features, references, recent)
+            tracks, followed, flow = following.result()
+            motion = Motion(
+                None if followed is None else self._there(followed.candidate()),
+                None if flow is None or held is None else carry(held.tensors["value4"], self._there(flow)),
+            )
+            output = self.network.blend(features, found, motion)
+            ab, trust = output.ab4.float() * AB_SCALE, torch.sigmoid(output.trust_logit4.float())
+            if motion.tracked is not None:
+                weight = TRACKED * motion.tracked[:, 2:3]
+                ab = ab + weight * (motion.tracked[:, :2] * AB_SCALE - ab)
+                trust = trust + weight * (1 - trust)
             ab = ab.clamp(-110, 110)
             memory = Memory.of(features, ab / AB_SCALE, trust)
-        return Chroma(ab[0].cpu(), trust[0].cpu()), Entry(_tensors(memory) | state, frame)
+        return _enlarged(ab, trust, followed), Entry(_tensors(memory) | tracks.tensors(here), frame)
 
-    def _follow_tracks(self, ab: Tensor, trust: Tensor, tracked: Float32, certain: Float32) -> tuple[Tensor, Tensor]:
-        """Where flow can follow a pixel back to a reference, its color there weighs ``TRACKED``; the network the rest.
+    def _autocast(self) -> torch.autocast:
+        """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
 
-        tracked: (h, w, 2) and certain: (h, w) as ``Tracks.colors`` gives them. ab, trust: (1, c, h/4, w/4).
-        """
-        sure = torch.from_numpy(certain)[None, None].to(self.device)
-        colors = torch.from_numpy(tracked).permute(2, 0, 1)[None].to(self.device)
-        share = F.avg_pool2d(sure, 4)
-        followed = F.avg_pool2d(colors * sure, 4) / share.clamp_min(1e-3)
-        weight = TRACKED * share
-        return ab + weight * (followed - ab), trust + weight * (1 - trust)
+    def _there(self, values: Float32) -> Tensor:
+        return torch.from_numpy(values)[None].to(self.device)
 
     def _scaled(self, lightness: Tensor) -> Tensor:
         scaled = lightness.to(self.device) / 100 - 0.5
         return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class PropagatorBig(Propagator):
+    """The same with three times the width: for a GPU, or for films that may take their time."""
+
+    info = replace(Propagator.info, id="propagator-b")
+    size = BIG
+
+
+def thumbnail(lightness: Float32) -> Tensor:
+    """(9, 16) of L* (h, w), mean 0 and norm 1: the scalar product of two is their correlation."""
+    small = cv2.resize(lightness, (16, 9), interpolation=cv2.INTER_AREA)
+    small = small - small.mean()
+    return torch.from_numpy(np.asarray(small / max(float(np.linalg.norm(small)), 1e-6), np.float32))
+
+
+def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[Entry]:
+    """At most ``AT_ONCE`` of the references: those near in time, then the most alike; in their order in the cache.
+
+    So a frame costs the same whether its shot has four references or four hundred, and colors of places that the film
+    has left long ago do not wash out those of the place it is in.
+    """
+    if len(references) <= AT_ONCE:
+        return references
+    likeness = (
+        torch.stack([entry.tensors["thumbnail"].cpu() for entry in references]).flatten(1) @ thumbnail(here).flatten()
+    )
+    near = [entry.frame is not None and abs(entry.frame - frame) <= NEAR for entry in references]
+    distance = [abs((entry.frame or 0) - frame) if close else 0 for entry, close in zip(references, near, strict=True)]
+    order = sorted(range(len(references)), key=lambda n: (not near[n], distance[n], -float(likeness[n])))
+    return [references[n] for n in sorted(order[:AT_ONCE])]
+
+
+def _follow(
+    here: Float32, held: Entry | None, references: Sequence[Entry], frame: int
+) -> tuple[Tracks, Followed | None, Float32 | None]:
+    """Tracks of a frame, and what ``Motion`` is made of: tracked colors and the flow to the frame before."""
+    before = None if held is None else held.tensors
+    tracks = Tracks.follow(here, before, references, frame)
+    followed = Followed.of(tracks, here, references, frame) if references else None
+    return (
+        tracks,
+        followed,
+        flow_before(tracks, here, None if before is None else before["lightness"].numpy(force=True)),
+    )
+
+
+def _enlarged(ab: Tensor, trust: Tensor, followed: Followed | None) -> Chroma:
+    """Stride 4 to stride 2, with the detail that the tracks have. ab (1, 2, h/4, w/4), trust (1, 1, h/4, w/4)."""
+    ab, trust = ab.cpu(), trust.cpu()
+    if followed is None:
+        fine = F.interpolate(ab, scale_factor=2, mode="bicubic", align_corners=False)[0]
+    else:
+        sharp = followed.sharpen(np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy()))
+        fine = torch.from_numpy(np.ascontiguousarray(sharp.transpose(2, 0, 1)))
+    confidence = F.interpolate(trust, scale_factor=2, mode="bilinear", align_corners=False)[0]
+    return Chroma(fine.clamp(-110, 110), confidence)
 
 
 def _memory(entry: Entry, radius: int = 0) -> Memory:

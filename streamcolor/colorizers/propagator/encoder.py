@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -10,14 +9,19 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions with GroupNorm around an identity; (B, c, h, w) -> the same."""
+    """Two 3 x 3 convolutions with GroupNorm around an identity; (B, c, h, w) -> the same.
 
-    def __init__(self, channels: int) -> None:
+    silent: starts as the identity, so that a trained network can be deepened (Goyal et al. 2017, section 5.1).
+    """
+
+    def __init__(self, channels: int, *, silent: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm1 = nn.GroupNorm(8, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = nn.GroupNorm(8, channels)
+        if silent:
+            nn.init.zeros_(self.norm2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))
@@ -48,17 +52,37 @@ class Features:
         return Features(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Widths of the network. encoder: channels at strides 2, 4, 8, 16, 32; deeper: more residual blocks at 16, 32.
+
+    keys: channels of a key; context: of the features at stride 16; fusion: at stride 4, wide: at stride 8 inside it.
+    """
+
+    encoder: tuple[int, int, int, int, int]
+    deeper: tuple[int, int]
+    keys: int
+    context: int
+    fusion: int
+    wide: int
+
+
+SMALL = Size(encoder=(16, 32, 64, 96, 128), deeper=(2, 3), keys=32, context=64, fusion=48, wide=64)
+BIG = Size(encoder=(32, 64, 128, 192, 256), deeper=(3, 4), keys=64, context=128, fusion=96, wide=128)
+
+
 class Encoder(nn.Module):
     """Lightness to keys and features; strides 2 to 32 and a small top-down path."""
 
-    def __init__(self, widths: Sequence[int] = (16, 32, 64, 96, 128), keys: int = 32, context: int = 64) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        c2, c4, c8, c16, c32 = widths
+        c2, c4, c8, c16, c32 = size.encoder
+        keys, context = size.keys, size.context
         self.stage2 = halve(1, c2)
         self.stage4 = nn.Sequential(halve(c2, c4), Residual(c4))
         self.stage8 = nn.Sequential(halve(c4, c8), Residual(c8))
-        self.stage16 = nn.Sequential(halve(c8, c16), Residual(c16))
-        self.stage32 = nn.Sequential(halve(c16, c32), Residual(c32))
+        self.stage16 = nn.Sequential(halve(c8, c16), Residual(c16), *_deeper(c16, size.deeper[0]))
+        self.stage32 = nn.Sequential(halve(c16, c32), Residual(c32), *_deeper(c32, size.deeper[1]))
         self.lateral32 = nn.Conv2d(c32, context, 1)
         self.lateral16c = nn.Conv2d(c16, context, 1)
         self.merge16 = Residual(context)
@@ -86,3 +110,7 @@ class Encoder(nn.Module):
             detail4=p4,
             context16=context16,
         )
+
+
+def _deeper(channels: int, blocks: int) -> list[Residual]:
+    return [Residual(channels, silent=True) for _ in range(blocks)]

@@ -169,9 +169,8 @@ def _similarity(queries: Tensor, memory: Memory, place: Band) -> Tensor:
     if place.mask is not None:
         mask = place.mask.expand(len(queries), *place.mask.shape).flatten(0, 1)
         return torch.baddbmm(mask, queries.flatten(0, 1), keys.flatten(0, 1)).view(*queries.shape[:3], -1)
-    similarity = (queries.flatten(1, 2) @ keys[:, 0]).view(*queries.shape[:3], -1)
-    hidden = memory.value(8)[:, 2:].flatten(2)[:, None] < 0.5
-    return similarity.masked_fill(hidden, MASKED) if bool(hidden.any()) else similarity
+    hidden = torch.where(memory.value(8)[:, 2:].flatten(2) < 0.5, MASKED, 0.0).to(keys)
+    return torch.baddbmm(hidden, queries.flatten(1, 2), keys[:, 0]).view(*queries.shape[:3], -1)
 
 
 def _read(weights: Tensor, values: Tensor) -> Tensor:

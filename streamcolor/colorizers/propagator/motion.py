@@ -1,0 +1,115 @@
+"""What optical flow says of a frame, at the stride of the chroma: two more candidates for the fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.tracks import Float32, Tracks, sample
+
+STRIDE = 4
+# What a pixel that flow has lost counts for beside one that it holds, where a cell has both.
+LOST = 0.01
+# Distance in a*, b* from which on the network and the tracks are not of the same mind.
+AGREE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Candidates from flow at stride 4, ab in units of 110; None where there is nothing to follow.
+
+    tracked: (B, 4, h/4, w/4): color in the references, how far it is believed, difference in L* / 100.
+    carried: (B, 5, h/4, w/4): color of the frame before and trust in it, whether the flow is believed, difference.
+    """
+
+    tracked: Tensor | None = None
+    carried: Tensor | None = None
+
+    TRACKED: ClassVar[int] = 4
+    CARRIED: ClassVar[int] = 5
+
+    def filled(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Both, zeros where there is none."""
+        batch, _, height, width = like.shape
+        tracked, carried = (
+            like.new_zeros(batch, count, height, width) if held is None else held
+            for held, count in ((self.tracked, self.TRACKED), (self.carried, self.CARRIED))
+        )
+        return tracked, carried
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What tracks say of a frame at working size: ab (h, w, 2), how far it is believed (h, w), |difference of L*|."""
+
+    ab: Float32
+    certain: Float32
+    gap: Float32
+
+    @classmethod
+    def of(cls, tracks: Tracks, here: Float32, references: Sequence[Entry], frame: int) -> Followed:
+        ab, certain = tracks.colors(references, frame)
+        return cls(ab, certain, np.abs(here - tracks.lightness(references, frame)))
+
+    def reduced(self, stride: int) -> tuple[Float32, Float32]:
+        """Colors (h/s, w/s, 2), the mean of what is believed in each cell, and the mean belief (h/s, w/s)."""
+        weight = np.maximum(self.certain, LOST)
+        return _pool(self.ab * weight[..., None], stride) / _pool(weight, stride)[..., None], _pool(
+            self.certain, stride
+        )
+
+    def candidate(self) -> Float32:
+        """(4, h/4, w/4) as in ``Motion.tracked``."""
+        color, certain = self.reduced(STRIDE)
+        return np.stack([color[..., 0] / 110, color[..., 1] / 110, certain, _pool(self.gap, STRIDE) / 100])
+
+    def sharpen(self, ab4: Float32) -> Float32:
+        """ab (h/4, w/4, 2) of the network -> (h/2, w/2, 2), with the detail of the tracked colors.
+
+        What a cell of four pixels has averaged is given back where the tracked color is believed and of the same mind
+        as the network, less and less up to ``AGREE`` ab units apart.
+        """
+        coarse, _ = self.reduced(STRIDE)
+        fine, certain = self.reduced(2)
+        size = fine.shape[1::-1]
+        apart = np.linalg.norm(_enlarge(ab4 - coarse, size), axis=-1)
+        weight = certain * np.clip(1 - apart / AGREE, 0, 1)
+        return np.asarray(_enlarge(ab4, size) + weight[..., None] * (fine - _enlarge(coarse, size)), np.float32)
+
+
+def flow_before(tracks: Tracks, here: Float32, before: Float32 | None) -> Float32 | None:
+    """(4, h/4, w/4): displacement to the frame before in cells of stride 4 (x, y), belief, difference in L* / 100."""
+    if tracks.back is None or tracks.believed is None or before is None:
+        return None
+    gap = np.abs(here - sample(before, tracks.back))
+    flow = _pool(tracks.back, STRIDE) / STRIDE
+    believed = _pool(tracks.believed.astype(np.float32), STRIDE)
+    return np.stack([flow[..., 0], flow[..., 1], believed, _pool(gap, STRIDE) / 100])
+
+
+def carry(value4: Tensor, flow4: Tensor) -> Tensor:
+    """``Motion.carried`` from the values of the frame before (B, 3, h/4, w/4) and ``flow_before`` (B, 4, h/4, w/4)."""
+    _, _, height, width = value4.shape
+    x = torch.arange(width, device=value4.device) + flow4[:, 0]
+    y = torch.arange(height, device=value4.device)[:, None] + flow4[:, 1]
+    grid = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], 3)
+    moved = F.grid_sample(value4, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return torch.cat([moved, flow4[:, 2:]], 1)
+
+
+def _pool(values: Float32, stride: int) -> Float32:
+    height, width = values.shape[:2]
+    small = cv2.resize(values, (width // stride, height // stride), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def _enlarge(values: Float32, size: tuple[int, ...]) -> Float32:
+    return np.asarray(cv2.resize(values, (size[0], size[1]), interpolation=cv2.INTER_CUBIC), np.float32)

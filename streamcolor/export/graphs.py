@@ -1,0 +1,139 @@
+"""``propagator`` as two graphs for hosts without Python: ONNX or TorchScript, of one working size.
+
+``encoder`` looks at a picture, a reference as well as a frame; ``step`` colors a frame from what the encoder said of
+it, of one reference, and of the frame before. The host keeps the memories and runs the optical flow, as
+``colorizers/propagator/colorizer.py`` does; ``graphs.json`` beside the graphs says what goes in and out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
+from streamcolor.colorizers.propagator.encoder import Features
+from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.motion import Motion, carry
+from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
+from streamcolor.errors import InputError
+from streamcolor.media.atomic import replaced
+
+KEYS = ("key4", "key8", "key16")
+FEATURES = (*KEYS, "detail4", "context16")
+MEMORY = (*KEYS, "value4")
+INPUTS = (*FEATURES, *(f"reference_{n}" for n in MEMORY), *(f"before_{n}" for n in MEMORY), "tracked", "flow")
+MEANING = {
+    "lightness": "L* / 100 - 0.5",
+    "value4": "a* / 110, b* / 110, trust in [0, 1]; of a reference its colors and opacity averaged over 4 x 4",
+    "tracked": "colors followed to the reference: a* / 110, b* / 110, belief in [0, 1], |difference of L*| / 100",
+    "flow": "to the frame before: x, y in cells of 4 pixels, belief in [0, 1], |difference of L*| / 100; zeros: none",
+    "ab": "a*, b* at stride 4",
+    "trust": "in [0, 1]",
+}
+
+
+class EncoderGraph(nn.Module):
+    """(1, 1, h, w) lightness -> ``FEATURES``."""
+
+    def __init__(self, network: PropagatorNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
+        features = self.network.encoder(lightness)
+        return tuple(getattr(features, name) for name in FEATURES)
+
+
+class StepGraph(nn.Module):
+    """``INPUTS`` -> ab (1, 2, h/4, w/4) and trust (1, 1, h/4, w/4)."""
+
+    def __init__(self, network: PropagatorNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        given = dict(zip(INPUTS, inputs, strict=True))
+        query = Features(**{name: given[name] for name in FEATURES})
+        reference = Memory(**{name: given[f"reference_{name}"] for name in MEMORY})  # type: ignore[arg-type]
+        before = Memory(**{name: given[f"before_{name}"] for name in MEMORY})  # type: ignore[arg-type]
+        motion = Motion(given["tracked"], carry(before.value4, given["flow"]))
+        output = self.network(query, [reference], [replace(before, radius=RECENT_RADIUS)], motion)
+        return output.ab4 * AB_SCALE, torch.sigmoid(output.trust_logit4)
+
+
+def example(network: PropagatorNetwork, height: int, width: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Inputs of the two graphs, as random as a test wants them."""
+    rng = torch.Generator().manual_seed(0)
+
+    def cells(channels: int) -> Tensor:
+        return torch.rand(1, channels, height // 4, width // 4, generator=rng)
+
+    lightness = torch.rand(1, 1, height, width, generator=rng) - 0.5
+    with torch.no_grad():
+        features = EncoderGraph(network)(lightness)
+    memories = [*features[:3], cells(3), *features[:3], cells(3)]
+    return lightness, (*features, *memories, cells(Motion.TRACKED), cells(4) - 0.5)
+
+
+def export_graphs(colorizer: Propagator, folder: Path, kind: str, height: int, width: int) -> list[Path]:
+    """Write ``encoder`` and ``step`` (``.onnx`` or ``.ts``) and ``graphs.json``; the files.
+
+    height, width: working size, multiples of 16. kind: ``onnx`` (opset 18 or later) or ``torchscript``. Raises
+    InputError where the exporter is not installed, OutputError where the folder cannot be written.
+    """
+    network = colorizer.network
+    lightness, inputs = example(network, height, width)
+    graphs = (
+        ("encoder", EncoderGraph(network).eval(), (lightness,), ("lightness",), FEATURES),
+        ("step", StepGraph(network).eval(), inputs, INPUTS, ("ab", "trust")),
+    )
+    description = {}
+    written = []
+    for name, module, arguments, ins, outs in graphs:
+        path = folder / f"{name}.{'onnx' if kind == 'onnx' else 'ts'}"
+        with replaced(path) as part:
+            if kind == "onnx":
+                _onnx(module, arguments, ins, outs, part)
+            else:
+                _torchscript(module, arguments, part)
+        with torch.no_grad():
+            results = module(*arguments)
+        description[name] = {
+            "file": path.name,
+            "inputs": {n: list(t.shape) for n, t in zip(ins, arguments, strict=True)},
+            "outputs": {n: list(t.shape) for n, t in zip(outs, results, strict=True)},
+        }
+        written.append(path)
+    with replaced(folder / "graphs.json") as part:
+        part.write_text(json.dumps({"model": colorizer.info.id, **description, "meaning": MEANING}, indent=1))
+    return [*written, folder / "graphs.json"]
+
+
+def _torchscript(module: nn.Module, arguments: tuple[Tensor, ...], path: Path) -> None:
+    with warnings.catch_warnings(), torch.no_grad():
+        # A trace is of one size; that is what the graphs are for, and graphs.json says which.
+        warnings.simplefilter("ignore")
+        torch.jit.trace(module, arguments, check_trace=False).save(str(path))  # type: ignore[no-untyped-call]
+
+
+def _onnx(
+    module: nn.Module, arguments: tuple[Tensor, ...], ins: tuple[str, ...], outs: tuple[str, ...], path: Path
+) -> None:
+    try:
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError("ONNX export needs onnxscript: pip install onnx onnxscript") from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module, arguments, dynamo=True, verbose=False, input_names=list(ins), output_names=list(outs)
+        )
+    assert program is not None
+    program.save(str(path))

@@ -1,0 +1,263 @@
+"""The training loop of every model, on Lightning Fabric: step, average, validate, save, resume.
+
+A task is a module that turns a batch into named loss terms. The loop owns everything that a resume needs, so that a
+run that is killed and resumed sees the same losses as one that is not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric, seed_everything
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+
+from streamcolor.errors import InputError, StreamcolorError
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, Tensor]
+REPORT_EVERY = 25
+
+
+@dataclass(frozen=True)
+class LoopRecipe:
+    """Hyper-parameters that every training run has; ``steps`` is the whole schedule, also across resumes.
+
+    rate: highest learning rate, after ``warmup`` steps; then by ``schedule`` cosine to a hundredth, or constant.
+    betas, weight_decay: of AdamW, which without decay is Adam. average: decay of the exponential average of the
+    weights; 0 keeps the last ones. accelerator, devices, precision: as Fabric names them.
+    """
+
+    output: Path
+    steps: int = 6000
+    rate: float = 1e-3
+    warmup: int = 200
+    schedule: Literal["cosine", "constant"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 1e-4
+    average: float = 0.998
+    clip: float = 1.0
+    seed: int = 0
+    threads: int = 1
+    accelerator: str = "cpu"
+    devices: int = 1
+    precision: str = "32-true"
+    save_every: int = 100
+    validate_every: int = 500
+    start_from: Path | None = None
+
+
+class Task(nn.Module):
+    """What is trained. ``network`` is what is saved; ``forward`` gives the loss terms, already weighted."""
+
+    network: nn.Module
+
+    def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def validate(self, network: nn.Module) -> Validation:
+        """Figures and pictures of the averaged network on footage that is never trained on."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Validation:
+    """``figures`` by name (``psnr`` decides which checkpoint is best), ``pictures`` (H, W, 3) uint8 by name."""
+
+    figures: dict[str, float]
+    pictures: dict[str, NDArray[np.uint8]]
+
+
+class Loop:
+    """One optimizer, one task. Files in the run folder are replaced whole or not at all.
+
+    strategy: of several devices, as Fabric names it.
+    """
+
+    strategy: ClassVar[str] = "auto"
+
+    def __init__(self, task: Task, recipe: LoopRecipe) -> None:
+        self.recipe = recipe
+        torch.set_num_threads(recipe.threads)
+        torch.set_flush_denormal(True)
+        self.fabric = Fabric(
+            accelerator=recipe.accelerator,
+            strategy=self.strategy if recipe.devices > 1 else "auto",
+            devices=recipe.devices,
+            precision=recipe.precision,  # type: ignore[arg-type]
+        )
+        self.fabric.launch()
+        if recipe.start_from is not None:
+            missing = task.network.load_state_dict(load_file(recipe.start_from), strict=False).missing_keys
+            log.info("started from %s; %d tensors are new", recipe.start_from, len(missing))
+        self.task = task
+        self.set_up()
+        self.average = {name: value.detach().clone() for name, value in task.network.state_dict().items()}
+        self.rng = torch.Generator().manual_seed(recipe.seed)
+        self.step = 0
+        self.best = -math.inf
+        recipe.output.mkdir(parents=True, exist_ok=True)
+
+    def set_up(self) -> None:
+        """The task and its optimizer as Fabric runs them."""
+        recipe = self.recipe
+        optimizer = torch.optim.AdamW(
+            self.task.network.parameters(), recipe.rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+        )
+        self.module, self.optimizer = self.fabric.setup(self.task, optimizer)
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint of the output folder. Raises InputError when there is none."""
+        path = self.recipe.output / "last.pt"
+        if not path.exists():
+            raise InputError(f"{self.recipe.output} holds no checkpoint to resume from")
+        self.restore(torch.load(path, weights_only=True, map_location=self.fabric.device))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what ``state`` describes."""
+        self.task.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.set_state(state["rng"].cpu())
+        self.step = int(state["step"])
+        self.best = float(state.get("best", -math.inf))
+
+    def state(self) -> dict[str, Any]:
+        """All that a resume needs."""
+        return {
+            "network": self.task.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.get_state(),
+            "step": self.step,
+            "best": self.best,
+        }
+
+    def save(self) -> None:
+        """``last.pt`` to resume from, ``average.safetensors`` to use."""
+        if not self.fabric.is_global_zero:
+            return
+        part = self.recipe.output / "last.pt.part"
+        torch.save(self.state(), part)
+        part.replace(self.recipe.output / "last.pt")
+        self._write_average("average.safetensors")
+
+    def learning_rate(self, highest: float | None = None) -> float:
+        """Linear warm-up to ``highest`` (that of the recipe), then cosine to a hundredth, or constant."""
+        recipe = self.recipe
+        highest = (recipe.rate if highest is None else highest) * min(1.0, (self.step + 1) / recipe.warmup)
+        if recipe.schedule == "constant":
+            return highest
+        return highest * (0.505 + 0.495 * math.cos(math.pi * min(self.step / recipe.steps, 1.0)))
+
+    def step_once(self, batch: Batch) -> dict[str, float]:
+        """One optimizer step; the loss terms. Raises StreamcolorError when a loss is not a number."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        terms = self.module(batch, self.rng)
+        self.descend(terms, self.optimizer)
+        self.step += 1
+        self._follow()
+        return {name: term.item() for name, term in terms.items()}
+
+    def descend(self, terms: dict[str, Tensor], optimizer: Optimizer) -> None:
+        """One step of an optimizer down the sum of loss terms."""
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            bad = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise StreamcolorError(
+                f"the loss {', '.join(bad)} is not a number at step {self.step}; resume with a lower rate"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(total)
+        self.fabric.clip_gradients(self.module, optimizer, max_norm=self.recipe.clip)
+        optimizer.step()
+
+    def train(self, loader: Iterable[Batch], on_step: Callable[[int, dict[str, float]], None] | None = None) -> Path:
+        """Steps until the schedule is over; curves, checkpoints and validation on the way. The averaged weights.
+
+        on_step: told the number of steps done and the running means of the loss terms after each.
+        """
+        batches: Iterator[Batch] = iter(self.fabric.setup_dataloaders(loader))  # type: ignore[arg-type]
+        started, mean = time.monotonic(), dict[str, float]()
+        writer = SummaryWriter(self.recipe.output / "tensorboard")
+        try:
+            while self.step < self.recipe.steps:
+                for name, value in self.step_once(next(batches)).items():
+                    mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
+                if on_step is not None:
+                    on_step(self.step, mean)
+                if self.step % REPORT_EVERY == 0:
+                    self._report(writer, mean, time.monotonic() - started)
+                last = self.step == self.recipe.steps
+                if self.step % self.recipe.validate_every == 0 or last:
+                    self._validate(writer)
+                if self.step % self.recipe.save_every == 0 or last:
+                    self.save()
+        finally:
+            writer.close()
+        return self.recipe.output / "average.safetensors"
+
+    def _report(self, writer: SummaryWriter, mean: dict[str, float], seconds: float) -> None:
+        record: dict[str, Any] = {"step": self.step, "minutes": round(seconds / 60, 2)}
+        record |= {name: round(value, 5) for name, value in mean.items()}
+        with (self.recipe.output / "losses.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in mean.items():
+            writer.add_scalar(f"loss/{name}", value, self.step)
+        writer.add_scalar("rate", self.learning_rate(), self.step)
+        log.info("%s", record)
+
+    def _validate(self, writer: SummaryWriter) -> None:
+        """Score the averaged weights; keep the best as ``best.safetensors``."""
+        here = {name: value.detach().clone() for name, value in self.task.network.state_dict().items()}
+        self.task.network.load_state_dict(self.average)
+        self.task.network.eval()
+        try:
+            with torch.no_grad():
+                result = self.task.validate(self.task.network)
+        finally:
+            self.task.network.load_state_dict(here)
+            self.task.network.train()
+        for name, value in result.figures.items():
+            writer.add_scalar(f"validation/{name}", value, self.step)
+        for name, picture in result.pictures.items():
+            writer.add_image(name, picture, self.step, dataformats="HWC")
+        if result.figures:
+            log.info("validation at step %d: %s", self.step, {k: round(v, 3) for k, v in result.figures.items()})
+        if result.figures.get("psnr", -math.inf) > self.best:
+            self.best = result.figures["psnr"]
+            self._write_average("best.safetensors")
+
+    def _write_average(self, name: str) -> None:
+        part = self.recipe.output / f"{name}.part"
+        save_file({k: v.contiguous() for k, v in self.average.items()}, part, {"step": str(self.step)})
+        part.replace(self.recipe.output / name)
+
+    def _follow(self) -> None:
+        weight = min(self.recipe.average, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.task.network.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].mul_(weight).add_(value, alpha=1 - weight)
+                else:
+                    # The number of batches that batch normalization has seen.
+                    self.average[name].copy_(value)
+
+
+def seeded(seed: int) -> None:
+    """Every generator of the process from one number (weights are drawn from torch's)."""
+    seed_everything(seed, verbose=False)

@@ -24,8 +24,6 @@ from streamcolor.train.loop import Loop, LoopRecipe
 from streamcolor.train.paired import Pair, PairBatches, as_lab
 from streamcolor.train.stable import StableModel, StableRecipe, StableTask, as_published, build, film_of, train
 
-ROOT = Path(__file__).parents[2]
-
 
 def picture(seed: int, size: int = 48) -> np.ndarray:
     rng = np.random.default_rng(seed)
@@ -186,8 +184,8 @@ train(StableRecipe("unet-basic", data, loop, batch=4, workers=1, size=32), resum
 def test_a_run_that_is_killed_goes_on(stills: Path, tmp_path: Path) -> None:
     whole = load_file(train(recipe(stills, tmp_path / "whole", 6, "unet-basic")))
     call = [sys.executable, "-c", KILLED, str(stills), str(tmp_path / "half")]
-    assert subprocess.run([*call, "start"], cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
-    subprocess.run([*call, "resume"], cwd=ROOT, check=True, capture_output=True)
+    assert subprocess.run([*call, "start"], cwd=tmp_path, capture_output=True).returncode == -signal.SIGKILL
+    subprocess.run([*call, "resume"], cwd=tmp_path, check=True, capture_output=True)
     for name, tensor in load_file(tmp_path / "half/average.safetensors").items():
         assert torch.equal(tensor, whole[name]), name
 

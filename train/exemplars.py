@@ -8,7 +8,7 @@ any other picture.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from streamcolor.color.convert import rgb_to_lab
 from streamcolor.errors import InputError
+from streamcolor.train.batches import NumberedBatches
 from streamcolor.train.ends import Bytes, shot_ends
 from streamcolor.train.paired import as_lab, frames_of
 from streamcolor.train.pairs import split_of
@@ -182,7 +182,7 @@ def _spline(points: np.ndarray, moved: np.ndarray, at: np.ndarray) -> np.ndarray
     return np.asarray(kernel(at, points) @ weights[:count] + weights[count] + at @ weights[count + 1 :])
 
 
-class ExemplarBatches(IterableDataset[dict[str, Tensor]]):
+class ExemplarBatches(NumberedBatches):
     """Endless batches of ``target`` and ``reference`` (B, 3, size, size) as ``as_lab`` makes them.
 
     Every picture comes once in an epoch, in another order, with another crop and another reference. Batch number n is a
@@ -202,35 +202,20 @@ class ExemplarBatches(IterableDataset[dict[str, Tensor]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        super().__init__(seed=seed, start=start, rank=rank, world=world)
         self.exemplars = exemplars
         self.batch = batch
         self.size = size
         self.short_side = short_side
-        self.seed = seed
-        self.start = start
-        self.rank = rank
-        self.world = world
 
     @property
     def epoch(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.exemplars) // self.batch)
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker = get_worker_info()
-        offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        if worker:
-            torch.set_num_threads(1)
-        index = self.start + offset
-        while True:
-            yield self.sample(index * self.world + self.rank)
-            index += step
-
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        epoch, place = divmod(number, self.epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.exemplars))
-        chosen = order[place * self.batch : (place + 1) * self.batch].tolist()
+        epoch, chosen = self.shuffled(number, len(self.exemplars), self.batch)
         drawn = [self.drawn(index, np.random.default_rng((self.seed, epoch, index))) for index in chosen]
         return {name: torch.stack([as_lab(pair[name]) for pair in drawn]) for name in ("target", "reference")}
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
+from streamcolor.train.batches import NumberedBatches
 from streamcolor.train.ends import Bytes
 from streamcolor.train.paired import as_lab, as_rgb
 
 
-class Crops(IterableDataset[dict[str, Tensor]]):
+class Crops(NumberedBatches):
     """Batches of ``picture`` (B, 3, crop, crop), R'G'B' in [0, 1], in another order in every epoch.
 
     Batch number n is a pure function of (seed, n), and the last one of an epoch may be smaller. pictures: (H, W, 3)
@@ -33,35 +33,20 @@ class Crops(IterableDataset[dict[str, Tensor]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        super().__init__(seed=seed, start=start, rank=rank, world=world)
         self.pictures = pictures
         self.batch = batch
         self.crop = crop
-        self.seed = seed
-        self.start = start
-        self.rank = rank
-        self.world = world
 
     @property
     def epoch(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.pictures) // self.batch)
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker = get_worker_info()
-        offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        if worker:
-            torch.set_num_threads(1)
-        index = self.start + offset
-        while True:
-            yield self.sample(index * self.world + self.rank)
-            index += step
-
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        epoch, place = divmod(number, self.epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pictures))
         rng = np.random.default_rng((self.seed, 1, number))
-        chosen = order[place * self.batch : (place + 1) * self.batch]
+        _, chosen = self.shuffled(number, len(self.pictures), self.batch)
         return self.made([self._cropped(self.pictures[index], rng) for index in chosen], rng, number)
 
     def made(self, crops: Sequence[Bytes], rng: np.random.Generator, number: int) -> dict[str, Tensor]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from streamcolor.color.convert import grey_lightness, rgb_to_lab
 from streamcolor.color.standards import Matrix
 from streamcolor.errors import InputError
+from streamcolor.train.batches import NumberedBatches
 from streamcolor.train.ends import Bytes, Ends, first_and_last, resized, shot_ends
 from streamcolor.train.pairs import Split, read_manifest, split_of
 from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
@@ -215,7 +215,7 @@ def as_lab(picture: Bytes) -> Tensor:
     return torch.from_numpy(np.concatenate([lightness[None] / 100, np.clip(ab / 110, -1, 1)]).astype(np.float32))
 
 
-class PairBatches(IterableDataset[dict[str, Tensor]]):
+class PairBatches(NumberedBatches):
     """Endless batches of ``reference`` and ``target`` (B, 3, size, size), in another order in every epoch.
 
     Batch number n is a pure function of (seed, n): a run that is resumed sees what an undisturbed one would have seen.
@@ -234,34 +234,19 @@ class PairBatches(IterableDataset[dict[str, Tensor]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        super().__init__(seed=seed, start=start, rank=rank, world=world)
         self.pairs = pairs
         self.batch = batch
         self.prepared = prepared
-        self.seed = seed
-        self.start = start
-        self.rank = rank
-        self.world = world
 
     @property
     def epoch(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.pairs) // self.batch)
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker = get_worker_info()
-        offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        if worker:
-            torch.set_num_threads(1)
-        index = self.start + offset
-        while True:
-            yield self.sample(index * self.world + self.rank)
-            index += step
-
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        epoch, place = divmod(number, self.epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pairs))
-        return self.of(order[place * self.batch : (place + 1) * self.batch].tolist())
+        return self.of(self.shuffled(number, len(self.pairs), self.batch)[1])
 
     def of(self, numbers: Sequence[int]) -> dict[str, Tensor]:
         """The batch of these pairs."""

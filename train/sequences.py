@@ -7,7 +7,6 @@ Every batch is a pure function of (seed, index): a run that is resumed sees what
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,12 +16,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
 
 from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.propagator.motion import Followed, flow_before
 from streamcolor.colorizers.tracks import Tracks
 from streamcolor.errors import InputError
+from streamcolor.train.batches import NumberedBatches
 from streamcolor.train.old_film import Picture, age, grey_weights, lightness_of_grey, to_luma
 
 Bytes = NDArray[np.uint8]
@@ -115,7 +114,7 @@ class Scene:
     lead: int
 
 
-class Sequences(IterableDataset[dict[str, torch.Tensor]]):
+class Sequences(NumberedBatches):
     """Endless batches of B sequences with K references and T frames, and of N stills.
 
     lightness (B, K + T, 1, h, w): L* / 100 - 0.5. ab (B, K + T, 2, h, w): / 110.
@@ -135,6 +134,7 @@ class Sequences(IterableDataset[dict[str, torch.Tensor]]):
         world: int = 1,
     ) -> None:
         """start: steps that are done. rank, world: this process among those that share the batches."""
+        super().__init__(seed=seed, start=start, rank=rank, world=world)
         self.footage = footage
         self.recipe = recipe
         self.seed = seed
@@ -142,16 +142,6 @@ class Sequences(IterableDataset[dict[str, torch.Tensor]]):
         self.start = start
         self.rank = rank
         self.world = world
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        worker = get_worker_info()
-        offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        step_number = self.start + offset
-        while True:
-            yield self.sample(step_number * self.world + self.rank)
-            step_number += step
 
     def sample(self, index: int) -> dict[str, torch.Tensor]:
         """The batch of this number."""

@@ -39,7 +39,7 @@ _LEAST_BELIEVED = 0.25
 class FrameWise(ABC, Generic[Network]):
     """A network that colors every frame for itself, behind the contract; its policy keeps one recent entry.
 
-    A model says in ``encode`` what is kept of a reference and in ``color`` what it makes of a frame.
+    A model says in ``color`` what it makes of a frame and, if it listens to references, in ``encode`` what is kept of one.
     """
 
     info: ColorizerInfo
@@ -62,9 +62,9 @@ class FrameWise(ABC, Generic[Network]):
         FrameWise.__init__(colorizer, network, device, precision, stabilize=stabilize)
         return colorizer
 
-    @abstractmethod
     def encode(self, reference: Reference) -> Entry:
-        """See ``Colorizer.encode``."""
+        """See ``Colorizer.encode``; a model that nothing guides keeps nothing of it."""
+        return Entry({}, reference.frame)
 
     @abstractmethod
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:

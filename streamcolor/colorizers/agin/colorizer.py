@@ -10,7 +10,7 @@ from torch import Tensor
 
 from streamcolor.colorizers.agin.network import LEAST, STRIDE, AginNetwork
 from streamcolor.colorizers.cache import CachePolicy, Entry
-from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.contract import ColorizerInfo, Precision
 from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.padding import at_multiples
 from streamcolor.colorizers.rgb import chroma_of, grey_picture
@@ -40,10 +40,6 @@ class Agin(FrameWise[AginNetwork]):
         tensors = read_weights(weights, self.info.id)
         network = loaded(AginNetwork.like(tensors), tensors, weights, self.info.id)
         super().__init__(network, device, precision, stabilize=stabilize)
-
-    def encode(self, reference: Reference) -> Entry:
-        """Nothing of it."""
-        return Entry({}, reference.frame)
 
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""

@@ -13,7 +13,7 @@ from streamcolor.colorizers.cache import CachePolicy, Entry
 from streamcolor.colorizers.cnn import classifier, resnet
 from streamcolor.colorizers.cnn.classifier import ClassifierNetwork, at_side
 from streamcolor.colorizers.cnn.resnet import ResnetCnnNetwork
-from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.contract import ColorizerInfo, Precision
 from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.padding import at_multiples
 from streamcolor.colorizers.stabilization import FrameWise
@@ -43,10 +43,6 @@ class ResnetCnn(FrameWise[ResnetCnnNetwork]):
         network = loaded(resnet_for(tensors), tensors, weights, self.info.id)
         super().__init__(network, device, precision, stabilize=stabilize)
 
-    def encode(self, reference: Reference) -> Entry:
-        """Nothing of it."""
-        return Entry({}, reference.frame)
-
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""
         film = lightness.to(self.device) / 100
@@ -75,10 +71,6 @@ class CnnClassifier(FrameWise[ClassifierNetwork]):
         tensors = read_weights(weights, self.info.id)
         network = loaded(classifier_for(tensors), tensors, weights, self.info.id)
         super().__init__(network, device, precision, stabilize=stabilize)
-
-    def encode(self, reference: Reference) -> Entry:
-        """Nothing of it."""
-        return Entry({}, reference.frame)
 
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""

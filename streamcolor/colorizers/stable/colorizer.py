@@ -50,10 +50,6 @@ class UnetBasic(FrameWise[UnetBasicNetwork]):
         network = loaded(UnetBasicNetwork(space_of(tensors)), tensors, weights, self.info.id)
         super().__init__(network, device, precision, stabilize=stabilize)
 
-    def encode(self, reference: Reference) -> Entry:
-        """Nothing of it."""
-        return Entry({}, reference.frame)
-
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""
         film = film_picture(lightness, self.network.space).to(self.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry
-from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.contract import ColorizerInfo, Precision
 from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.padding import at_multiples
 from streamcolor.colorizers.stabilization import FrameWise
@@ -42,10 +42,6 @@ class UnetGan(FrameWise[UnetGanNetwork]):
         network = loaded(unet_for(tensors), tensors, weights, self.info.id)
         super().__init__(network, device, precision, stabilize=stabilize)
 
-    def encode(self, reference: Reference) -> Entry:
-        """Nothing of it."""
-        return Entry({}, reference.frame)
-
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""
         return chroma_from(at_multiples(self.network, film_signal(lightness).to(self.device), self.network.stride))
@@ -70,10 +66,6 @@ class AttentionUnetGan(FrameWise[AttentionUnetGanNetwork]):
         tensors = read_weights(weights, self.info.id)
         network = loaded(attention_for(tensors), tensors, weights, self.info.id)
         super().__init__(network, device, precision, stabilize=stabilize)
-
-    def encode(self, reference: Reference) -> Entry:
-        """Nothing of it."""
-        return Entry({}, reference.frame)
 
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""

@@ -39,7 +39,7 @@ _LEAST_BELIEVED = 0.25
 class FrameWise(ABC, Generic[Network]):
     """A network that colors every frame for itself, behind the contract; its policy keeps one recent entry.
 
-    A model says in ``color`` what it makes of a frame and, if it listens to references, in ``encode`` what is kept of one.
+    A model says in ``color`` what it makes of a frame and, if references guide it, in ``encode`` what is kept of one.
     """
 
     info: ColorizerInfo

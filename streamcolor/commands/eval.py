@@ -38,8 +38,9 @@ def command(
         Path | None, typer.Option("--html", metavar="FILE", help="Report with tables, plots and contact sheets.")
     ] = None,
     measures: Annotated[
-        str, typer.Option("--measures", metavar="LIST", help="More figures: any of the default ones, or none.")
-    ] = "warp,flicker,lpips,fid",
+        str,
+        typer.Option("--measures", metavar="LIST", help="More figures: these, ab (a*, b* alone), aesthetics; or none."),
+    ] = "warp,flicker,his,lpips,fid",
     lpips_backbone: Annotated[
         list[Path] | None,
         typer.Option(
@@ -50,6 +51,10 @@ def command(
     ] = None,
     fid_backbone: Annotated[
         Path | None, typer.Option("--fid-backbone", metavar="FILE", help="pytorch-fid's weights of Inception-v3.")
+    ] = None,
+    aesthetics_backbone: Annotated[
+        Path | None,
+        typer.Option("--aesthetics-backbone", metavar="FILE", help="NIMA's weights on VGG-16; asks for aesthetics."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Scores as JSON.")] = None,
     model: Model = "propagator",
@@ -66,9 +71,9 @@ def command(
 ) -> None:
     """Color clips from their first frame and compare: PSNR, SSIM, CIEDE2000, CDC, colorfulness, HIS, luma.
 
-    cdc is to be near cdc_gt, colour near 1, luma 0; grey is the psnr of the uncolored film. Warp error and flicker
-    stand beside the truth's own; LPIPS and FID need the weights of others, from files or from a folder named in
-    STREAMCOLOR_BACKBONES.
+    cdc is to be near cdc_gt, colour near 1, luma 0; grey is the psnr of the uncolored film. Warp error, flicker and
+    his_ref, HIS with the reference, stand beside the truth's own; LPIPS, FID and aesthetics need the weights of
+    others, from files or from a folder named in STREAMCOLOR_BACKBONES.
     """
     from rich.console import Console
 
@@ -105,7 +110,13 @@ def command(
             )
         )
 
-    chosen = choose_measures(measures, lpips_backbones=lpips_backbone or (), fid_backbone=fid_backbone, device=device)
+    chosen = choose_measures(
+        measures,
+        lpips_backbones=lpips_backbone or (),
+        fid_backbone=fid_backbone,
+        aesthetics_backbone=aesthetics_backbone,
+        device=device,
+    )
     for path in (output, html):
         if path is not None:
             check_place(path)
@@ -143,8 +154,9 @@ def command(
         typer.echo(text)
     else:
         # A table that is cut off on a narrow screen or in a pipe helps nobody.
-        console = Console(width=max(Console().width, 120))
-        console.print(table(scores))
-        console.print(measures_table(results))
+        tables = table(scores), measures_table(results)
+        needed = [Console(width=1000).measure(each).minimum for each in tables]
+        console = Console(width=max(Console().width, 120, *needed))
+        console.print(*tables)
     for sentence in () if quiet else chosen.missing.values():
         typer.echo(sentence, err=True)

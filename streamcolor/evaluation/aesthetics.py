@@ -18,6 +18,9 @@ from streamcolor.evaluation.backbones import fit, read_state, vgg16
 from streamcolor.evaluation.comparison import Figures, Pair
 from streamcolor.evaluation.metrics import Picture
 
+# The weights of that implementation, trained on AVA, under the name they are published by.
+FILE = "epoch-82.pth"
+SOURCE = "github.com/yunxiaoshi/Neural-IMage-Assessment"
 # Neighboring frames are much alike: one in so many is looked at.
 EVERY = 8
 VOTES = 10

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamcolor.color.convert import Float32, rgb_to_lab
 from streamcolor.evaluation import metrics
-from streamcolor.evaluation.metrics import Picture
+from streamcolor.evaluation.metrics import Histogram, Picture
 
 Luma = NDArray[np.uint8]
 Figures = dict[str, "float | None"]
@@ -23,7 +23,8 @@ Figures = dict[str, "float | None"]
 class Pair:
     """One frame of a clip, (H, W, 3) R'G'B' uint8: what it is, what the output made of it, and without any color.
 
-    compared: False for a reference frame. truth_luma, output_luma: Y' (H, W).
+    compared: False for a reference frame. truth_luma, output_luma: Y' (H, W). references: the pictures that were given
+    to color the clip, (H, W, 3) R'G'B' uint8.
     """
 
     number: int
@@ -33,6 +34,17 @@ class Pair:
     truth_luma: Luma
     output_luma: Luma
     compared: bool
+    references: Sequence[Picture] = ()
+
+    @cached_property
+    def ab(self) -> tuple[Float32, Float32]:
+        """Truth and output: a*, b* (H, W, 2)."""
+        return metrics.chromaticness(self.truth), metrics.chromaticness(self.output)
+
+    @cached_property
+    def histograms(self) -> tuple[Histogram, Histogram]:
+        """Truth and output: ``metrics.ab_histogram``."""
+        return metrics.ab_histogram(self.ab[0]), metrics.ab_histogram(self.ab[1])
 
     @cached_property
     def halves(self) -> tuple[Picture, Picture]:
@@ -96,6 +108,10 @@ class ClipScore:
     measures: Figures = field(default_factory=dict)
 
 
+# Neighboring frames are much alike: of the compared ones, so many apart are looked at for the dearer figures.
+SSIM_EVERY, HIS_EVERY = 2, 4
+
+
 class Tally:
     """The sums over one clip. ssim counts every second compared frame, de00 and his every fourth."""
 
@@ -126,11 +142,11 @@ class Tally:
         means["psnr_u8"].append(metrics.psnr_u8(pair.output, pair.truth))
         means["color"].append(metrics.colorfulness(pair.output))
         means["true_color"].append(metrics.colorfulness(pair.truth))
-        if compared % 2 == 0:
+        if compared % SSIM_EVERY == 0:
             means["ssim"].append(metrics.ssim(pair.output, pair.truth))
-        if compared % 4 == 0:
+        if compared % HIS_EVERY == 0:
             means["de00"].append(metrics.mean_ciede2000(pair.output, pair.truth))
-            means["his"].append(metrics.histogram_intersection(pair.output, pair.truth))
+            means["his"].append(metrics.intersection(*pair.histograms))
 
     def score(self, clip: str, fps: float) -> ClipScore:
         """The figures of the clip that was added frame by frame; at least one frame of it was no reference."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from streamcolor.errors import CallError
 from streamcolor.evaluation.comparison import Figures, Measure
 
-NAMES = ("warp", "flicker", "lpips", "fid")
+NAMES = ("warp", "flicker", "his", "ab", "lpips", "fid", "aesthetics")
 # Folder with backbone files under the names they are published by.
 FOLDER = "STREAMCOLOR_BACKBONES"
 
@@ -36,12 +36,14 @@ def choose_measures(
     *,
     lpips_backbones: Sequence[Path] = (),
     fid_backbone: Path | None = None,
+    aesthetics_backbone: Path | None = None,
     device: str = "auto",
 ) -> Chosen:
-    """Measures from ``warp,flicker,lpips,fid``, some of them, or ``none``.
+    """Measures of ``NAMES``, separated by commas, or ``none``.
 
     lpips_backbones: torchvision's files of AlexNet, VGG-16 or SqueezeNet 1.1, a column each. fid_backbone: the file of
-    pytorch-fid. Default is what lies in the folder STREAMCOLOR_BACKBONES; for LPIPS that is AlexNet.
+    pytorch-fid. aesthetics_backbone: the file of NIMA; naming it asks for ``aesthetics``. Default is what lies in the
+    folder STREAMCOLOR_BACKBONES; for LPIPS that is AlexNet.
 
     Raises CallError for an unknown name, InputError for a file that is not one of these.
     """
@@ -56,10 +58,17 @@ def choose_measures(
 
         measures += [WarpError()] if "warp" in names else []
         measures += [Flicker()] if "flicker" in names else []
+    if "his" in names or "ab" in names:
+        from streamcolor.evaluation.chroma import ChromaMeasure, ReferenceHis
+
+        measures += [ReferenceHis()] if "his" in names else []
+        measures += [ChromaMeasure()] if "ab" in names else []
     if "lpips" in names:
         _add_lpips(measures, missing, list(lpips_backbones), device)
     if "fid" in names:
         _add_fid(measures, missing, fid_backbone, device)
+    if "aesthetics" in names or aesthetics_backbone is not None:
+        _add_aesthetics(measures, missing, aesthetics_backbone, device)
     columns = [column for measure in measures for column in measure.columns]
     return Chosen(measures, (*columns, *missing), missing)
 
@@ -97,6 +106,20 @@ def _add_fid(measures: list[Measure], missing: dict[str, str], path: Path | None
         )
     else:
         measures.append(FidMeasure(load_inception(path), choose_device(device)))
+
+
+def _add_aesthetics(measures: list[Measure], missing: dict[str, str], path: Path | None, device: str) -> None:
+    from streamcolor.colorizers.registry import choose_device
+    from streamcolor.evaluation.aesthetics import FILE, SOURCE, AestheticsMeasure, load_nima
+
+    path = path or _in_folder(FILE)
+    if path is None:
+        missing["aesthetics"] = (
+            f"aesthetics is n/a without a backbone: give --aesthetics-backbone FILE ({FILE} of {SOURCE}), "
+            f"or name its folder in {FOLDER}"
+        )
+    else:
+        measures.append(AestheticsMeasure(load_nima(path), choose_device(device)))
 
 
 def _in_folder(name: str) -> Path | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcolor.color.convert import rgb_to_lab
+from streamcolor.color.convert import Float32, rgb_to_lab
 from streamcolor.color.standards import Floats
 
 Picture = NDArray[np.uint8]
@@ -40,15 +41,16 @@ def psnr_u8(a: Picture, b: Picture) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-3)))
 
 
-def ssim(a: Picture, b: Picture, *, exact: bool = False) -> float:
-    """Structural similarity, mean over R', G', B' (Wang et al. 2004), of pictures of at least 11 x 11 pixels.
+def ssim(a: NDArray[Any], b: NDArray[Any], *, peak: float = 255, exact: bool = False) -> float:
+    """Structural similarity, mean over the channels (Wang et al. 2004, equation 13), of at least 11 x 11 pixels.
 
     Gaussian window 11 x 11, sigma 1.5, K1 0.01, K2 0.03, biased covariance, a border of 5 pixels left out.
+    a, b: (H, W, C) in [0, peak], R', G', B' by default.
     exact: in float64, for tests; float32 is faster and within 1e-4 of it.
     """
     kind = np.float64 if exact else np.float32
     x, y = a.astype(kind), b.astype(kind)
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
 
     def blur(image: Floats) -> Floats:
         return np.asarray(cv2.GaussianBlur(image, (11, 11), 1.5)[5:-5, 5:-5], kind)
@@ -106,17 +108,28 @@ def mean_ciede2000(a: Picture, b: Picture) -> float:
     return float(ciede2000(lab(a), lab(b)).mean())
 
 
-def ab_histogram(picture: Picture) -> Histogram:
-    """Normalized 2-D histogram of a*, b*: 22 x 22 bins of 10 units over [-110, 110]."""
+def chromaticness(picture: Picture) -> Float32:
+    """a*, b* (H, W, 2) of a picture; those of 8-bit R'G'B' lie within [-110, 110]."""
+    _, ab = rgb_to_lab(picture.astype(np.float32) / np.float32(255))
+    return np.asarray(ab.transpose(1, 2, 0), np.float32)
+
+
+def ab_histogram(ab: Float32) -> Histogram:
+    """Normalized 2-D histogram (484,) of a*, b* (H, W, 2): 22 x 22 bins of 10 units over [-110, 110]."""
     # A bin begins at 0, where grey lies: without rounding its noise would fall to either side.
-    ab = np.clip(np.round(lab(picture)[..., 1:].reshape(-1, 2), 2), -110, 109.99)
-    counts = np.bincount((((ab + 110) // 10).astype(np.int64) @ [22, 1]), minlength=22 * 22)
+    rounded = np.clip(np.round(ab.reshape(-1, 2).astype(np.float64), 2), -110, 109.99)
+    counts = np.bincount((((rounded + 110) // 10).astype(np.int64) @ [22, 1]), minlength=22 * 22)
     return np.asarray(counts / counts.sum(), np.float64)
 
 
+def intersection(p: Histogram, q: Histogram) -> float:
+    """What two normalized histograms have in common, in [0, 1]: sum of min(p, q) (Swain & Ballard 1991, equation 1)."""
+    return float(np.minimum(p, q).sum())
+
+
 def histogram_intersection(a: Picture, b: Picture) -> float:
-    """HIS in [0, 1]: how much of the colors of two pictures is the same (Swain & Ballard 1991 on ``ab_histogram``)."""
-    return float(np.minimum(ab_histogram(a), ab_histogram(b)).sum())
+    """HIS in [0, 1]: how much of the colors of two pictures is the same, ``intersection`` of their ``ab_histogram``."""
+    return intersection(ab_histogram(chromaticness(a)), ab_histogram(chromaticness(b)))
 
 
 def colorfulness(picture: Picture) -> float:

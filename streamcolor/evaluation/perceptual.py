@@ -39,11 +39,14 @@ def find_heads(net: str) -> Path | None:
 
 
 def load_heads(path: Path, channels: Sequence[int]) -> list[Tensor]:
-    """Weights (1, C, 1, 1) per layer from keys ``lin0.model.1.weight`` on. Raises InputError for another file."""
+    """Weights (1, C, 1, 1) per layer, none below 0, from keys ``lin0.model.1.weight`` on.
+
+    Raises InputError for another file.
+    """
     state = read_state(path)
     names = [f"lin{n}.model.1.weight" for n in range(len(channels))]
     for name, count in zip(names, channels, strict=True):
-        if name not in state or state[name].shape != (1, count, 1, 1):
+        if name not in state or state[name].shape != (1, count, 1, 1) or not (state[name] >= 0).all():
             raise InputError(f"{path.name} does not hold the learned layers of LPIPS ({name})")
     return [state[name] for name in names]
 

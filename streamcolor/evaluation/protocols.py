@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -147,33 +147,38 @@ def _score(
         places = {"first": [0], "first,last": sorted({0, count - 1})}.get(references, [])
         if count <= len(places):
             raise InputError(f"every frame of {clip.name} is a reference, nothing is left to compare; take more frames")
-        pictures = _write_references(clip, places, Path(folder))
-        if references == "unrelated":
-            pictures = _write_references(other, [0], Path(folder), shape)
+        given = _pictures(clip, places) if references != "unrelated" else {0: _resized(_pictures(other, [0])[0], shape)}
+        paths = _write_references(given, Path(folder))
         started = time.perf_counter()
-        color_film(film, [str(p) for p in pictures], output)
+        color_film(film, paths, output)
         seconds = time.perf_counter() - started
         if not output.exists():
             raise OutputError(f"{output.name} was not written, so there is nothing to compare with {clip.name}")
         tally, sheet = Tally(measures), ContactSheet(count) if keep is not None else None
-        _compare(clip, output, film, set(places), frames, tally, sheet)
+        _compare(clip, output, film, set(places), list(given.values()), frames, tally, sheet)
         if keep is not None and sheet is not None:
             keep(clip.stem, sheet.picture())
         return tally.score(clip.stem, count / seconds)
 
 
-def _write_references(
-    clip: Path, places: Sequence[int], folder: Path, shape: tuple[int, ...] | None = None
-) -> list[str | Path]:
+def _pictures(clip: Path, places: Sequence[int]) -> dict[int, Picture]:
+    """Frames of a clip by number."""
+    if not places:
+        return {}
+    return {number: rgb for number, (rgb, _) in enumerate(decode(clip, max(places) + 1)) if number in places}
+
+
+def _resized(picture: Picture, shape: tuple[int, int]) -> Picture:
+    return np.asarray(cv2.resize(picture, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _write_references(pictures: Mapping[int, Picture], folder: Path) -> list[str]:
     """PNGs of these frames. One alone is matched by its looks, several by the number after the ``@``."""
-    written: list[str | Path] = []
-    for number, (rgb, _) in enumerate(decode(clip, max(places, default=-1) + 1)):
-        if number in places:
-            if shape is not None:
-                rgb = np.asarray(cv2.resize(rgb, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.uint8)
-            path = folder / f"{number:06d}.png"
-            cv2.imwrite(str(path), rgb[..., ::-1])
-            written.append(path if len(places) == 1 else f"{path}@{number}")
+    written = []
+    for number, rgb in pictures.items():
+        path = folder / f"{number:06d}.png"
+        cv2.imwrite(str(path), rgb[..., ::-1])
+        written.append(str(path) if len(pictures) == 1 else f"{path}@{number}")
     return written
 
 
@@ -181,7 +186,8 @@ def _compare(
     clip: Path,
     output: Path,
     grey: Path,
-    references: set[int],
+    places: set[int],
+    references: Sequence[Picture],
     frames: int,
     tally: Tally,
     sheet: ContactSheet | None,
@@ -194,7 +200,7 @@ def _compare(
         (mine, my_luma), (true, true_luma) = colored, original
         if mine.shape != true.shape:
             raise InputError(f"the colored {clip.name} is {_size(mine)}, the film {_size(true)}")
-        pair = Pair(number, true, mine, uncolored[0], true_luma, my_luma, compared=number not in references)
+        pair = Pair(number, true, mine, uncolored[0], true_luma, my_luma, number not in places, references)
         tally.add(pair)
         if sheet is not None:
             sheet.add(pair, tally.psnr[-1])

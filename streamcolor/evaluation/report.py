@@ -21,6 +21,7 @@ from streamcolor.media.atomic import replaced, write_failure
 
 COLUMNS = ("grey", "psnr", "ssim", "de00", "cdc", "cdc_gt", "colour", "his", "end", "luma", "fps")
 _DIGITS = {"luma": 0, "fps": 1, "grey": 2, "psnr": 2, "end": 2, "de00": 2, "warp": 2, "warp_gt": 2, "fid": 1}
+_DIGITS |= {"grey_ab": 2, "psnr_ab": 2, "aesthetics": 2, "aesthetics_gt": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +73,10 @@ def table(scores: Sequence[ClipScore]) -> Table:
 def measures_table(results: Results) -> Table:
     """The figures beyond the default ones, a row a clip and their mean, and the worst frames with their psnr."""
     result = Table("clip", *results.columns, "worst frames: psnr")
+    result.columns[0].no_wrap = True
     for column in result.columns[1:-1]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
+    result.columns[-1].min_width = len("1234: 12.34,")
     for score in results.scores:
         measures = results.measures(score)
         cells = [figure(name, measures[name]) if name in measures else "" for name in results.columns]

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from streamcolor.errors import InputError
-from streamcolor.evaluation.aesthetics import AestheticsMeasure, Nima, aesthetics, load_nima, middle
+from streamcolor.evaluation.aesthetics import FILE, AestheticsMeasure, Nima, aesthetics, load_nima, middle
 from streamcolor.evaluation.comparison import Pair
+from streamcolor.evaluation.measures import choose_measures
 
 
 def picture(seed: int, height: int = 60, width: int = 90) -> np.ndarray:
@@ -25,7 +26,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = Nima()
     # Random votes would all be equal: random features are small.
     network.classifier[1].weight.data *= 300
-    path = tmp_path_factory.mktemp("nima") / "epoch-34.pth"
+    path = tmp_path_factory.mktemp("nima") / FILE
     torch.save(network.state_dict(), path)
     return path
 
@@ -77,6 +78,20 @@ def test_the_measure_looks_at_every_eighth_compared_frame(network: Nima) -> None
     assert measure.end_clip() == pytest.approx(expected)
     assert expected["aesthetics"] != expected["aesthetics_gt"]
     assert measure.end_clip() == {"aesthetics": None, "aesthetics_gt": None} and measure.pooled() == {}
+
+
+def test_it_is_chosen_by_name_by_file_or_by_folder(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STREAMCOLOR_BACKBONES", raising=False)
+    missing = choose_measures("aesthetics")
+    assert missing.measures == [] and missing.columns == ("aesthetics",)
+    assert FILE in missing.missing["aesthetics"] and "--aesthetics-backbone" in missing.missing["aesthetics"]
+    monkeypatch.setenv("STREAMCOLOR_BACKBONES", str(tmp_path))
+    assert choose_measures("aesthetics").measures == []
+    (tmp_path / FILE).symlink_to(file)
+    for found in (choose_measures("aesthetics"), choose_measures("none", aesthetics_backbone=file)):
+        assert found.columns == ("aesthetics", "aesthetics_gt") and found.missing == {}
+        assert isinstance(found.measures[0], AestheticsMeasure)
+    assert choose_measures("his").columns == ("his_ref", "his_ref_gt")
 
 
 def test_another_file_is_refused(file: Path, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_it_writes_all_that_is_asked_for(
     assert spoken.err.count("without a backbone") == 2
     found = json.loads((tmp_path / "r.json").read_text())
     assert set(found["clips"]) == {"one", "two"} and found["mean"]["fid"] is None and found["mean"]["warp_gt"] > 0
+    assert 0 < found["mean"]["his_ref"] < 1 and 0 < found["clips"]["one"]["his_ref_gt"] <= 1
     # Nothing stands still in these clips.
     assert found["mean"]["flicker"] is None and spoken.out.count("n/a") == 3 * 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json", "strips"]
@@ -59,11 +60,13 @@ def test_it_writes_all_that_is_asked_for(
 
 
 def test_measures_can_be_left_out(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, there in (("none", set()), ("flicker", {"flicker", "flicker_gt"})):
+    ab = {"grey_ab", "psnr_ab", "ssim_ab", "cdc_ab", "cdc_ab_gt"}
+    for words, there in (("none", set()), ("flicker", {"flicker", "flicker_gt"}), ("ab", ab)):
         short = ["--clip", "one", "--frames", "3", "--model", "welsh", "--json", "--quiet"]
         assert run(clips, *short, "--measures", words) == 0
         mean = json.loads(capsys.readouterr().out)["mean"]
-        assert {"flicker", "flicker_gt", "warp", "lpips_alex", "fid"} & set(mean) == there
+        assert {"flicker", "flicker_gt", "warp", "his_ref", "lpips_alex", "fid", *ab} & set(mean) == there
+        assert all(mean[column] > 0 for column in there & ab)
         assert mean["psnr"] > 0
 
 
@@ -108,6 +111,7 @@ def test_wrong_words(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--lpips-backbone", tmp_path / "gone.pth"], 3, "gone.pth"),
         (["--lpips-backbone", tmp_path / "notes.pth"], 3, "notes.pth"),
         (["--fid-backbone", tmp_path / "notes.pth"], 3, "notes.pth"),
+        (["--aesthetics-backbone", tmp_path / "notes.pth"], 3, "notes.pth"),
         (["--html", tmp_path / "no" / "r.html"], 4, "no does not exist"),
         (["--html", tmp_path / "folder"], 4, "is a folder"),
         (["--output", tmp_path / "no" / "r.json"], 4, "no does not exist"),

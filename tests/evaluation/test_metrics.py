@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
+
+import cv2
 import numpy as np
 import pytest
 import skimage.color
 import skimage.metrics
+import torch
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.regression import jensen_shannon_divergence
 
 from streamcolor.evaluation import metrics
 
@@ -17,6 +23,11 @@ PICTURES = arrays(np.uint8, (24, 20, 3))
 
 def picture(seed: int, height: int = 40, width: int = 50) -> metrics.Picture:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def tensor(rgb: metrics.Picture) -> torch.Tensor:
+    """(1, 3, H, W) float64 in 0..255."""
+    return torch.from_numpy(rgb.transpose(2, 0, 1).astype(np.float64))[None]
 
 
 @given(PICTURES, PICTURES)
@@ -28,6 +39,20 @@ def test_psnr_is_that_of_scikit_image(a: metrics.Picture, b: metrics.Picture) ->
         )
     else:
         assert metrics.psnr(a, b) == pytest.approx(10 * np.log10(255**2 / 1e-3))
+
+
+def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
+    a = picture(0)
+    b = np.clip(a.astype(int) + np.random.default_rng(1).integers(-40, 40, a.shape), 0, 255).astype(np.uint8)
+    expected = float(peak_signal_noise_ratio(tensor(a), tensor(b), data_range=255.0))
+    # It keeps the range in float32.
+    assert metrics.psnr(a, b) == pytest.approx(expected, abs=1e-5)
+    # Its mean is over a map that includes the border, where the picture is mirrored.
+    _, full = structural_similarity_index_measure(
+        tensor(a), tensor(b), sigma=1.5, kernel_size=11, data_range=255.0, k1=0.01, k2=0.03, return_full_image=True
+    )
+    inside = float(full[..., 5:-5, 5:-5].mean())
+    assert metrics.ssim(a, b, exact=True) == pytest.approx(inside, abs=1e-9) and 0.5 < inside < 0.99
 
 
 def test_the_wrapped_figure_wraps() -> None:
@@ -60,6 +85,8 @@ def test_ciede2000_gives_the_published_pairs() -> None:
     ]
     for one, two, expected in pairs:
         assert metrics.ciede2000(np.array(one), np.array(two)) == pytest.approx(expected, abs=1e-4)
+    more_digits = [metrics.ciede2000(np.array(pairs[n][0]), np.array(pairs[n][1])) for n in (0, 5)]
+    assert more_digits == pytest.approx([2.04246, 27.14923], abs=1e-5)
 
 
 def test_ciede2000_is_that_of_scikit_image() -> None:
@@ -82,7 +109,21 @@ def test_histogram_intersection() -> None:
     assert metrics.histogram_intersection(half, grey) == pytest.approx(0.5)
     ab = np.clip(metrics.lab(picture(4))[..., 1:].reshape(-1, 2), -110, 109.999)
     expected = np.histogram2d(ab[:, 0], ab[:, 1], bins=22, range=[(-110, 110)] * 2)[0] / len(ab)
-    np.testing.assert_allclose(metrics.ab_histogram(picture(4)).reshape(22, 22), expected)
+    np.testing.assert_allclose(
+        metrics.ab_histogram(metrics.chromaticness(picture(4))).reshape(22, 22), expected, atol=1e-15
+    )
+
+
+def test_histogram_intersection_is_that_of_opencv() -> None:
+    one, other = picture(4), np.clip(picture(5), 40, 200)
+    histograms = []
+    for rgb in (one, other):
+        ab = np.round(metrics.lab(rgb)[..., 1:], 2).astype(np.float32)
+        counts = cv2.calcHist([ab], [0, 1], None, [22, 22], [-110, 110, -110, 110])
+        histograms.append(counts / counts.sum())
+    expected = cv2.compareHist(*histograms, cv2.HISTCMP_INTERSECT)
+    assert metrics.histogram_intersection(one, other) == pytest.approx(expected, abs=1e-6)
+    assert 0.3 < expected < 0.95
 
 
 def test_colorfulness_gives_the_known_values() -> None:
@@ -93,6 +134,23 @@ def test_colorfulness_gives_the_known_values() -> None:
     assert metrics.colorfulness(red) == pytest.approx(85.53, abs=0.01)
     assert metrics.colorfulness(np.full((10, 10, 3), 90, np.uint8)) == 0
     assert metrics.colorfulness(mixed) == pytest.approx(272.62, abs=0.01)
+
+
+def test_colorfulness_is_the_sum_written_out() -> None:
+    """Hasler & Suesstrunk 2003, section 7, with the standard library."""
+    pixels = [tuple(map(int, pixel)) for pixel in picture(6).reshape(-1, 3)]
+    rg = [r - g for r, g, _ in pixels]
+    yb = [(r + g) / 2 - b for r, g, b in pixels]
+    spread = (statistics.pvariance(rg) + statistics.pvariance(yb)) ** 0.5
+    middle = (statistics.fmean(rg) ** 2 + statistics.fmean(yb) ** 2) ** 0.5
+    assert metrics.colorfulness(picture(6)) == pytest.approx(spread + 0.3 * middle, rel=1e-5)
+
+
+def test_jensen_shannon_divergence_is_that_of_torchmetrics() -> None:
+    p, q = (metrics.rgb_histograms(picture(seed, 200, 200)) for seed in (1, 2))
+    assert p.min() > 0 and q.min() > 0
+    expected = jensen_shannon_divergence(torch.from_numpy(p), torch.from_numpy(q), reduction="none").numpy()
+    np.testing.assert_allclose(metrics.jensen_shannon(p, q), expected, rtol=1e-9)
 
 
 def test_cdc_is_the_divergence_of_scipy() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchmetrics.functional.image.lpips as torchmetrics_lpips
 from scipy.linalg import sqrtm
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from streamcolor.errors import InputError
 from streamcolor.evaluation.backbones import FILES, STACKS, Stack, load_stack
@@ -22,6 +24,7 @@ from streamcolor.evaluation.perceptual import (
     build_lpips,
     find_heads,
     frechet_distance,
+    load_heads,
 )
 
 # Channels that LPIPS sees, and parameters of the convolutions of torchvision's models.
@@ -100,6 +103,34 @@ def test_lpips_is_the_sum_written_out() -> None:
     assert found == pytest.approx(total, rel=1e-5)
 
 
+# The learned layers of LPIPS 0.1 as torchmetrics ships them; they were saved on a GPU.
+PUBLISHED = Path(torchmetrics_lpips.__file__).parent / "lpips_models"
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
+def test_lpips_is_that_of_torchmetrics(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a random backbone, which torchmetrics would ask torchvision for, with the published learned layers."""
+    _, stack = load_stack(write_backbone(tmp_path, net))
+    lpips = build_lpips(stack, PUBLISHED / f"{net}.pth")
+    monkeypatch.setattr(torchmetrics_lpips, "_get_tv_model_features", lambda name, pretrained: stack.features)
+    theirs = torchmetrics_lpips._LPIPS(net=net)
+    a, b = torch.rand(2, 3, 3, 64, 80, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    with torch.inference_mode():
+        found, expected = lpips(a, b), theirs(a, b).flatten()
+    # It divides by sqrt(|x|^2 + 1e-8), the published code and this one by |x| + 1e-10.
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert found.min() > 1e-4
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_learned_layers_are_not_negative(value: float, tmp_path: Path) -> None:
+    heads = torch.load(write_heads(tmp_path / "heads.pth", "alex"), weights_only=True)
+    heads["lin2.model.1.weight"][0, 7] = value
+    torch.save(heads, tmp_path / "heads.pth")
+    with pytest.raises(InputError, match=r"learned layers of LPIPS \(lin2"):
+        load_heads(tmp_path / "heads.pth", SIZES["alex"][0])
+
+
 def test_the_measure_counts_compared_frames_and_leaves_small_clips(tmp_path: Path) -> None:
     _, stack = load_stack(write_backbone(tmp_path, "squeeze"))
     measure = LpipsMeasure("squeeze", build_lpips(stack, write_heads(tmp_path / "h.pth", "squeeze")), "cpu")
@@ -171,6 +202,28 @@ def test_frechet_distance_is_that_of_scipy(count: int) -> None:
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-4)
     assert frechet_distance(other, one) == pytest.approx(frechet_distance(one, other), rel=1e-9)
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+
+
+class Flatten(torch.nn.Module):
+    """The first values of a picture as features."""
+
+    num_features = 20
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures.flatten(1)[:, : self.num_features]
+
+
+def test_frechet_distance_is_that_of_torchmetrics() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((50, 3, 4, 4)), rng.random((50, 3, 4, 4)) ** 2
+    theirs = FrechetInceptionDistance(feature=Flatten(), normalize=True, input_img_size=(3, 4, 4)).set_dtype(
+        torch.float64
+    )
+    one, other = Moments(20), Moments(20)
+    for moments, pictures, real in ((one, x, True), (other, y, False)):
+        theirs.update(torch.from_numpy(pictures), real=real)
+        moments.add(pictures.reshape(50, -1)[:, :20])
+    assert frechet_distance(one, other) == pytest.approx(float(theirs.compute()), rel=1e-6)
 
 
 @pytest.fixture(scope="module")

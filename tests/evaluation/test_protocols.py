@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from streamcolor.errors import CallError, InputError, OutputError
+from streamcolor.evaluation.comparison import Figures, Pair
 from streamcolor.evaluation.protocols import ColorFilm, decode, evaluate
 from streamcolor.evaluation.report import mean_of
 
@@ -105,6 +106,44 @@ def test_it_agrees_with_the_script_outside(
         for name in ("ssim", "de00", "cdc", "cdc_gt", "colour"):
             assert inside[name] == pytest.approx(row[name], rel=0.01, abs=1e-6), name
         assert inside["luma"] == row["luma"] == 0
+
+
+class Seen:
+    """A measure that keeps the references of the frames it is shown."""
+
+    columns = ("count",)
+
+    def __init__(self) -> None:
+        self.references: list[Sequence[np.ndarray]] = []
+
+    def add(self, pair: Pair) -> None:
+        self.references.append(pair.references)
+
+    def end_clip(self) -> Figures:
+        return {"count": len(self.references)}
+
+    def pooled(self) -> Figures:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "places"), [("first", [0]), ("first,last", [0, 5]), ("none", []), ("unrelated", [0])]
+)
+def test_measures_see_the_references_that_were_given(clips: Path, setting: str, places: list[int]) -> None:
+    given: list[np.ndarray] = []
+
+    def color(film: Path, references: list[str], output: Path) -> None:
+        given.extend(cv2.imread(r.partition("@")[0])[..., ::-1] for r in references)
+        copy_grey(film, references, output)
+
+    seen = Seen()
+    score = next(evaluate(clips, color, references=setting, clips=["one"], frames=6, measures=[seen]))
+    assert score.measures == {"count": 6} and len(given) == len(places)
+    frames = [rgb for rgb, _ in decode(clips / f"{'two' if setting == 'unrelated' else 'one'}.mp4")]
+    for references in seen.references:
+        for picture, handed, place in zip(references, given, places, strict=True):
+            np.testing.assert_array_equal(picture, handed)
+            np.testing.assert_array_equal(picture, frames[place])
 
 
 @pytest.mark.parametrize(("setting", "count"), [("first", 1), ("first,last", 2), ("none", 0), ("unrelated", 1)])

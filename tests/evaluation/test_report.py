@@ -18,7 +18,10 @@ import pytest
 from rich.console import Console
 
 from streamcolor.errors import OutputError
+from streamcolor.evaluation.aesthetics import AestheticsMeasure
+from streamcolor.evaluation.chroma import ChromaMeasure, ReferenceHis
 from streamcolor.evaluation.html import MEANINGS, jpeg, page
+from streamcolor.evaluation.perceptual import FidMeasure
 from streamcolor.evaluation.plots import Plot, Series, svg, ticks
 from streamcolor.evaluation.protocols import evaluate
 from streamcolor.evaluation.report import (
@@ -83,6 +86,20 @@ def test_the_tables_say_n_a(results: tuple[Results, object]) -> None:
     assert table(results[0].scores).row_count == 3
 
 
+def test_the_digits_of_many_columns_are_not_cut_off(results: tuple[Results, object]) -> None:
+    """Only the worst frames may take more lines; the table says how wide it must be at least."""
+    columns = (*WarpError.columns, *ReferenceHis.columns, *ChromaMeasure.columns, *AestheticsMeasure.columns)
+    scores = [dataclasses.replace(s, measures=dict.fromkeys(columns, 12.345)) for s in results[0].scores]
+    many = measures_table(Results(scores, {}, columns))
+    needed = Console(width=1000).measure(many).minimum
+    console = Console(width=needed, file=io.StringIO())
+    console.print(many)
+    text = console.file.getvalue()
+    assert "…" not in text and all(name in text for name in columns)
+    # A row a clip and their mean: five columns with three digits, six with two.
+    assert text.count("12.345") == 3 * 5 and len(re.findall(r"12\.3[45]\b", text)) == 3 * 6
+
+
 class Page(HTMLParser):
     """What a page asks for, and whether its elements close."""
 
@@ -135,6 +152,8 @@ def test_every_column_is_explained(results: tuple[Results, object]) -> None:
     text = page(results[0], {})
     for name in (*results[0].columns, "psnr", "cdc"):
         assert f"<dt>{name}</dt>" in text
+    for measure in (WarpError, Flicker, ReferenceHis, ChromaMeasure, FidMeasure, AestheticsMeasure):
+        assert set(measure.columns) < set(MEANINGS)
     assert {f"lpips_{net}" for net in ("alex", "vgg", "squeeze")} < set(MEANINGS)
 
 

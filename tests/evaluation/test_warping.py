@@ -70,6 +70,13 @@ def test_what_moves_with_the_film_has_no_error_and_what_stays_behind_has() -> No
     assert good["warp"] < 0.1 and bad["warp"] > 1
 
 
+def test_a_still_clip_has_no_error() -> None:
+    measure = WarpError()
+    for number in range(3):
+        measure.add(pair(number, scene(240), scene(240, 5)))
+    assert measure.end_clip() == pytest.approx({"warp": 0, "warp_gt": 0}, abs=1e-9)
+
+
 def test_a_clip_starts_afresh_and_one_frame_has_no_change() -> None:
     measures = (WarpError(), Flicker())
     for measure in measures:

@@ -10,7 +10,6 @@ paper leaves open, has the weight of the adversarial loss.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,14 +25,15 @@ from streamcolor.color.convert import rgb_to_lab
 from streamcolor.colorizers.agin.attention import Pool
 from streamcolor.colorizers.agin.network import STRIDE, AginNetwork
 from streamcolor.colorizers.agin.normalization import Norm
-from streamcolor.errors import CallError, InputError
-from streamcolor.evaluation.metrics import colorfulness, psnr
+from streamcolor.errors import CallError
 from streamcolor.train.adversarial import AdversarialLoop, AdversarialRecipe, AdversarialTask, adversarial, initialize
 from streamcolor.train.card import write_card
 from streamcolor.train.discriminators import AttentionDiscriminator
 from streamcolor.train.ends import Bytes
-from streamcolor.train.loop import Batch, LoopRecipe, Validation, seeded
-from streamcolor.train.paired import FEW, Pair, PairSet, as_rgb, load_pairs
+from streamcolor.train.loop import Batch, LoopRecipe, Validation, check_resumable, seeded
+from streamcolor.train.paired import Pair, as_rgb, load_pairs
+from streamcolor.train.schedules import for_epochs, plain_adam
+from streamcolor.train.sheet import Sheet, as_bytes
 from streamcolor.train.stable import film_of
 from streamcolor.train.unpaired import UnpairedBatches
 
@@ -47,7 +47,6 @@ LOCAL, GLOBAL = 3, 5
 
 # Sides below which a critic has no patch left.
 _LEAST = {LOCAL: 24, GLOBAL: 96}
-_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,7 @@ def as_published(model: str, loop: LoopRecipe) -> AdversarialRecipe:
 
     Our choice: the rate falls linearly over the second half, as in U-GAT-IT; no weight decay, no clipping, no average.
     """
-    return adversarial(
-        loop,
-        rate=2e-4,
-        warmup=1,
-        schedule="constant",
-        decay_from=0.5,
-        betas=(0.5, 0.999),
-        weight_decay=0.0,
-        average=0.0,
-        clip=math.inf,
-    )
+    return adversarial(plain_adam(loop, 2e-4, (0.5, 0.999)), decay_from=0.5)
 
 
 def least_squares(judged: Sequence[Judged], label: float) -> Tensor:
@@ -173,34 +162,23 @@ class AginTask(AdversarialTask):
                 norm.clip()
 
     def validate(self, network: nn.Module) -> Validation:
-        """psnr in dB, colorfulness and ``bleeding`` of pictures, beside that of grey and truth, and the mean rho.
+        """Figures of ``Sheet`` and ``bleeding`` of pictures, that of the truth beside it, and the mean rho.
 
         Pictures are what the network emits: here its own lightness counts, as in the paper.
         """
         assert isinstance(network, AginNetwork)
-        figures: dict[str, list[float]] = {}
-        rows = list[Bytes]()
+        sheet = Sheet("attention")
         for pair in self.validation:
-            color = as_rgb(pair.target)[None]
-            grey = film_of(color, "rgb")
+            grey = film_of(as_rgb(pair.target)[None], "rgb")
             emitted, _, heat = network.explained((grey * 2 - 1).to(next(network.parameters()).device))
-            shown, film = as_picture((emitted + 1) / 2), as_picture(grey)
-            scores = {
-                "psnr": psnr(shown, pair.target),
-                "psnr of grey": psnr(film, pair.target),
-                "colorfulness": colorfulness(shown),
-                "colorfulness of the truth": colorfulness(pair.target),
-                "bleeding": bleeding(shown, film),
-                "bleeding of the truth": bleeding(pair.target, film),
-            }
-            for name, score in scores.items():
-                figures.setdefault(name, []).append(score)
-            if len(rows) < _SHOWN:
-                rows.append(np.concatenate([film, _attention(heat, film.shape[0]), shown, pair.target], 1))
-        means = {name: float(np.mean(values)) for name, values in figures.items()}
+            shown, film = as_bytes((emitted + 1) / 2), as_bytes(grey)
+            figures = {"bleeding": bleeding(shown, film), "bleeding of the truth": bleeding(pair.target, film)}
+            sheet.add(film, shown, pair.target, figures, [_attention(heat, film.shape[0])])
+        made = sheet.validation
+        if not made.figures:
+            return made
         rho = torch.cat([norm.rho.flatten() for norm in network.norms()]).mean().item()
-        sheet = {"grey, attention, output, truth": np.concatenate(rows)} if rows else {}
-        return Validation(means | {"rho": rho} if means else {}, sheet)
+        return Validation(made.figures | {"rho": rho}, made.pictures)
 
 
 def told_apart(inside: Tensor, outside: Tensor) -> Tensor:
@@ -224,17 +202,11 @@ def bleeding(picture: Bytes, film: Bytes) -> float:
     return float(slope[flat].mean()) if flat.any() else 0.0
 
 
-def as_picture(rgb: Tensor) -> Bytes:
-    """(1, 3, H, W) in [0, 1], clipped -> (H, W, 3)."""
-    values = rgb[0].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    return np.asarray((values * 255).round(), np.uint8)
-
-
 def _attention(heat: Tensor, size: int) -> Bytes:
     """A heat map (1, 1, h, w) as a grey picture, black where it is lowest."""
     heat = F.interpolate(heat.float(), size=(size, size), mode="bilinear", align_corners=False)
     heat = (heat - heat.amin()) / (heat.amax() - heat.amin()).clamp_min(1e-9)
-    return as_picture(heat.expand(-1, 3, -1, -1))
+    return as_bytes(heat.expand(-1, 3, -1, -1))
 
 
 def train(
@@ -255,37 +227,15 @@ def train(
             f"take a multiple of {STRIDE} from {least} on"
         )
     output = recipe.loop.output
-    if resume and not (output / "last.pt").exists():
-        raise InputError(f"{output} holds no checkpoint to resume from")
-    pictures = load_pairs(recipe.data, size=recipe.size, alone=True)
-    _tell(pictures)
-    batches = -(-len(pictures.train) // recipe.batch)
-    steps = recipe.loop.steps if recipe.epochs is None else min(recipe.epochs * batches, recipe.loop.steps)
-    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps))
+    if resume:
+        check_resumable(output)
+    pictures = load_pairs(recipe.data, size=recipe.size, alone=True, filtering="bicubic")
+    pictures.tell("pictures")
+    recipe = replace(recipe, loop=for_epochs(recipe.loop, recipe.epochs, len(pictures.train), recipe.batch))
     task = AginTask(recipe, pictures.validation)
     loop = AdversarialLoop(task, recipe.loop)
     if resume:
         loop.resume()
-    counts = {"train": len(pictures.train), "validation": len(pictures.validation), "skipped": len(pictures.skipped)}
-    data = counts | {"grey": pictures.grey}
-    write_card(output, recipe.model, task.network, recipe=asdict(recipe), pretrained={}, data=data)
-    dataset = UnpairedBatches(
-        pictures.train,
-        recipe.batch,
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
-    )
+    write_card(output, recipe.model, task.network, recipe=asdict(recipe), pretrained={}, data=pictures.counts)
+    dataset = UnpairedBatches(pictures.train, recipe.batch, **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
-
-
-def _tell(pictures: PairSet) -> None:
-    log.info(
-        "%d pictures to train on, %d to validate on, %d files skipped, %d grey pictures left out",
-        *(len(pictures.train), len(pictures.validation), len(pictures.skipped), pictures.grey),
-    )
-    for line in pictures.skipped:
-        log.warning("skipped %s", line)
-    if len(pictures.train) + len(pictures.validation) < FEW:
-        log.warning("with fewer than %d pictures the figures cannot be compared with those of others", FEW)

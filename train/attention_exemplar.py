@@ -8,9 +8,8 @@ files of VGG-19 and of Zhang et al. 2017 there is no perceptual loss, and the fe
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,18 +21,18 @@ from torch.utils.data import DataLoader
 from streamcolor.colorizers.attention_exemplar.bins import gamut_bins, read_bins, soft_histogram
 from streamcolor.colorizers.attention_exemplar.features import STRIDE, WIDTH
 from streamcolor.colorizers.attention_exemplar.network import AB, AttentionExemplarNetwork, Colored, Variant
+from streamcolor.colorizers.lab import lab_to_rgb
 from streamcolor.colorizers.loading import read_weights
 from streamcolor.errors import CallError, InputError
-from streamcolor.evaluation.backbones import read_state
-from streamcolor.train.adversarial import AdversarialLoop, AdversarialRecipe, AdversarialTask
+from streamcolor.train.adversarial import AdversarialLoop, AdversarialRecipe, AdversarialTask, adversarial
 from streamcolor.train.card import checksum, write_card
 from streamcolor.train.discriminators import PatchDiscriminator
 from streamcolor.train.exemplar_losses import critic_loss, generator_loss, histogram_loss, sparse_loss
 from streamcolor.train.exemplar_scores import score
 from streamcolor.train.exemplars import Exemplar, ExemplarBatches, ExemplarSet, load_exemplars
-from streamcolor.train.lab import lab_to_rgb
-from streamcolor.train.loop import Batch, LoopRecipe, Validation, seeded
-from streamcolor.train.paired import FEW
+from streamcolor.train.loop import LAST, Batch, LoopRecipe, Validation, check_resumable, seeded
+from streamcolor.train.pretrained import take_zhang
+from streamcolor.train.schedules import for_epochs, plain_adam
 from streamcolor.train.semantic_pairs import description
 from streamcolor.train.vgg19 import read_vgg19
 
@@ -89,17 +88,7 @@ class AttentionExemplarRecipe:
 
 def as_published(model: Literal["attention-exemplar"], loop: LoopRecipe) -> AdversarialRecipe:
     """The loop of section 4.2: Adam at one rate for both sides, the last weights and no average of them."""
-    given = {entry.name: getattr(loop, entry.name) for entry in fields(loop)}
-    published = {
-        "rate": RATE,
-        "warmup": 1,
-        "schedule": "constant",
-        "betas": (0.5, 0.99),
-        "weight_decay": 0.0,
-        "average": 0.0,
-        "clip": math.inf,
-    }
-    return AdversarialRecipe(**given | published)
+    return adversarial(plain_adam(loop, RATE, (0.5, 0.99)))
 
 
 def build(recipe: AttentionExemplarRecipe) -> AttentionExemplarNetwork:
@@ -108,7 +97,7 @@ def build(recipe: AttentionExemplarRecipe) -> AttentionExemplarNetwork:
     variant = Variant(recipe.dcm, recipe.prior, recipe.sparse)
     network = AttentionExemplarNetwork(recipe.width, centers, variant, max_tokens=recipe.max_tokens)
     if recipe.zhang is not None:
-        network.features.take(read_state(recipe.zhang), recipe.zhang.name)
+        take_zhang(network.features, recipe.zhang, "b", 6)
     return network
 
 
@@ -151,7 +140,8 @@ class AttentionExemplarTask(AdversarialTask):
             "adversarial": recipe.adversarial_weight * generator_loss(self.critics(torch.cat([lightness, ab], 1))),
         }
         if self.vgg19 is not None:
-            seen, wanted = (self.vgg19(lab_to_rgb(lightness * 100 + 50, color * AB)) for color in (ab, truth))
+            labs = (torch.cat([lightness * 100 + 50, color * AB], 1) for color in (ab, truth))
+            seen, wanted = (self.vgg19(lab_to_rgb(lab)) for lab in labs)
             terms["perceptual"] = recipe.perceptual_weight * F.mse_loss(seen, wanted)
         if colored is not None:
             wanted = self._histogram(parts(batch["reference"])[1])
@@ -210,21 +200,21 @@ def train(
         )
     output = recipe.loop.output
     first = output / FIRST_STAGE
-    started, first_started = (resume and (folder / "last.pt").exists() for folder in (output, first))
-    if resume and not (started or first_started):
-        raise InputError(f"{output} holds no checkpoint to resume from")
+    if resume:
+        check_resumable(output, FIRST_STAGE)
+    started, first_started = (resume and (folder / LAST).exists() for folder in (output, first))
     found = load_exemplars(recipe.data, description(recipe.vgg19), short_side=recipe.short_side)
-    _tell(found, recipe)
-    batches = -(-len(found.train) // recipe.batch)
-    steps = recipe.loop.steps if recipe.epochs is None else min(recipe.epochs * batches, recipe.loop.steps)
-    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps))
+    found.tell("pictures and shots")
+    log.info("VGG-19: %s", recipe.vgg19 or "none, there is no perceptual loss; neighbors by orientations of gradients")
+    log.info("features: %s", recipe.zhang or "none given, they start at random")
+    recipe = replace(recipe, loop=for_epochs(recipe.loop, recipe.epochs, len(found.train), recipe.batch))
     task = AttentionExemplarTask(recipe, found.validation)
     if recipe.first_stage is not None:
         take_first_stage(task, recipe.first_stage)
     elif not started:
         alone = replace(recipe, loop=replace(recipe.loop, output=first))
         _run(AttentionExemplarTask(alone, found.validation, alone=True), found, on_step, resume=first_started)
-        state = torch.load(first / "last.pt", weights_only=True, map_location="cpu")["task"]
+        state = torch.load(first / LAST, weights_only=True, map_location="cpu")["task"]
         task.load_state_dict({name: w for name, w in state.items() if name.startswith(_FIRST)}, strict=False)
         seeded(recipe.loop.seed)
     return _run(task, found, on_step, resume=started)
@@ -255,7 +245,6 @@ def _run(
     loop = AdversarialLoop(task, recipe.loop)
     if resume:
         loop.resume()
-    counts = {"train": len(found.train), "validation": len(found.validation), "skipped": len(found.skipped)}
     files = {"vgg19": recipe.vgg19, "zhang": recipe.zhang, "bins": recipe.bins, "first stage": recipe.first_stage}
     write_card(
         recipe.loop.output,
@@ -263,32 +252,12 @@ def _run(
         task.network,
         recipe=asdict(recipe),
         pretrained={name: checksum(path) for name, path in files.items()},
-        data=counts | {"grey": found.grey},
+        data=found.counts,
     )
     dataset = ExemplarBatches(
-        found.train,
-        recipe.batch,
-        size=recipe.size,
-        short_side=recipe.short_side,
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
+        found.train, recipe.batch, size=recipe.size, short_side=recipe.short_side, **loop.numbering
     )
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
-
-
-def _tell(found: ExemplarSet, recipe: AttentionExemplarRecipe) -> None:
-    log.info(
-        "%d pictures and shots to train on, %d to validate on, %d files skipped, %d grey ones left out",
-        *(len(found.train), len(found.validation), len(found.skipped), found.grey),
-    )
-    for line in found.skipped:
-        log.warning("skipped %s", line)
-    if len(found.train) + len(found.validation) < FEW:
-        log.warning("with fewer than %d pictures the figures cannot be compared with those of others", FEW)
-    log.info("VGG-19: %s", recipe.vgg19 or "none, there is no perceptual loss; neighbors by orientations of gradients")
-    log.info("features: %s", recipe.zhang or "none given, they start at random")
 
 
 RECIPES: Mapping[str, type] = {"attention-exemplar": AttentionExemplarRecipe}

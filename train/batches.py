@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
+
+Item = TypeVar("Item")
 
 
 class NumberedBatches(IterableDataset[dict[str, Tensor]]):
@@ -41,8 +44,23 @@ class NumberedBatches(IterableDataset[dict[str, Tensor]]):
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
 
-    def shuffled(self, number: int, count: int, batch: int) -> tuple[int, list[int]]:
-        """Epoch of a batch, and which of ``count`` things it holds; the last batch of an epoch may be smaller."""
-        epoch, place = divmod(number, -(-count // batch))
-        order = np.random.default_rng((self.seed, epoch)).permutation(count)
-        return epoch, order[place * batch : (place + 1) * batch].tolist()
+
+class ShuffledBatches(NumberedBatches, Generic[Item]):
+    """Every item comes once in an epoch, in another order in each; the last batch of an epoch may be smaller."""
+
+    def __init__(self, items: Sequence[Item], batch: int, **numbering: int) -> None:
+        """batch: items in one. numbering: see ``NumberedBatches``."""
+        super().__init__(**numbering)
+        self.items = items
+        self.batch = batch
+
+    @property
+    def epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.items) // self.batch)
+
+    def shuffled(self, number: int, *order: int) -> tuple[int, list[int]]:
+        """Epoch of a batch, and the numbers of the items in it. order: by this there are several in an epoch."""
+        epoch, place = divmod(number, self.epoch)
+        drawn = np.random.default_rng((self.seed, epoch, *order)).permutation(len(self.items))
+        return epoch, drawn[place * self.batch : (place + 1) * self.batch].tolist()

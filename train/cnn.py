@@ -7,7 +7,6 @@ classifier a three-hundredth of the cross-entropy of its classes (equation 3); A
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,14 +18,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.cnn.classifier import DEEPEST, SIDE, WIDTH, ClassifierNetwork, Norm
-from streamcolor.colorizers.cnn.resnet import STRIDE, DecoderKind, ResnetCnnNetwork, ResnetFront
-from streamcolor.colorizers.loading import read_weights
-from streamcolor.errors import CallError, InputError
-from streamcolor.evaluation.backbones import read_state
+from streamcolor.colorizers.cnn.resnet import STRIDE, DecoderKind, ResnetCnnNetwork
+from streamcolor.errors import CallError
 from streamcolor.train.card import checksum, write_card
-from streamcolor.train.labeled import Labeled, LabeledBatches, load_labeled, score, tell
-from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
+from streamcolor.train.labeled import Labeled, LabeledBatches, load_labeled, score
+from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, check_resumable, seeded
 from streamcolor.train.paired import as_lab
+from streamcolor.train.pretrained import take_resnet18
+from streamcolor.train.schedules import for_epochs, plain_adam
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +68,7 @@ class CnnRecipe:
 
 def as_published(model: CnnModel, loop: LoopRecipe) -> LoopRecipe:
     """The loop of the paper: Adam with its defaults, one rate, the last weights and no average of them."""
-    return replace(
-        loop,
-        rate=RATES[model],
-        warmup=1,
-        schedule="constant",
-        betas=(0.9, 0.999),
-        weight_decay=0.0,
-        average=0.0,
-        clip=math.inf,
-    )
+    return plain_adam(loop, RATES[model])
 
 
 def build(recipe: CnnRecipe, classes: int = 0) -> CnnNetwork:
@@ -86,25 +76,6 @@ def build(recipe: CnnRecipe, classes: int = 0) -> CnnNetwork:
     if recipe.model == "resnet-cnn":
         return ResnetCnnNetwork(recipe.decoder, recipe.width)
     return ClassifierNetwork(max(classes, 1), norm=recipe.norm, width=recipe.width, side=recipe.size)
-
-
-def take_resnet(encoder: ResnetFront, file: Path) -> None:
-    """Copy the front of a ResNet-18 that was trained on R'G'B'; the sum of its first layer's channels sees grey.
-
-    Raises InputError that names what does not fit.
-    """
-    state = read_weights(file, "ResNet-18") if file.suffix == ".safetensors" else read_state(file)
-    own = encoder.state_dict()
-    # Files from before 2018 do not count batches.
-    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
-    state = counters | {name: state[name] for name in own if name in state}
-    first = state.get("conv1.weight")
-    if first is not None and first.ndim == 4:
-        state["conv1.weight"] = first.sum(1, keepdim=True)
-    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
-    if wrong:
-        raise InputError(f"{file} does not hold a ResNet-18: {len(wrong)} weights do not fit, {wrong[0]} for one")
-    encoder.load_state_dict(state)
 
 
 def as_signal(ab: Tensor) -> Tensor:
@@ -168,34 +139,26 @@ def train(
     Raises CallError for a size that does not fit the network, InputError for a folder without usable pictures, for one
     without a checkpoint to resume from, and for a file that holds no ResNet-18.
     """
-    if recipe.size % MULTIPLES[recipe.model]:
+    multiple = MULTIPLES[recipe.model]
+    # Of a single place there are no statistics to normalize by.
+    if recipe.size % multiple or recipe.size < 2 * multiple:
         raise CallError(
             f"training pictures of {recipe.size} pixels do not fit {recipe.model}; "
-            f"take a multiple of {MULTIPLES[recipe.model]}"
+            f"take a multiple of {multiple} from {2 * multiple} on"
         )
     output = recipe.loop.output
-    if resume and not (output / "last.pt").exists():
-        raise InputError(f"{output} holds no checkpoint to resume from")
+    if resume:
+        check_resumable(output)
     found = load_labeled(recipe.data, size=recipe.size, labels=recipe.labels and recipe.model == "cnn-classifier")
-    tell(found)
-    batches = -(-len(found.train) // recipe.batch)
-    steps = recipe.loop.steps if recipe.epochs is None else min(recipe.epochs * batches, recipe.loop.steps)
-    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps))
+    found.tell("pictures")
+    recipe = replace(recipe, loop=for_epochs(recipe.loop, recipe.epochs, len(found.train), recipe.batch))
     task = CnnTask(recipe, len(found.classes), found.validation)
     pretrained = _backbone(task.network, recipe)
     loop = Loop(task, recipe.loop)
     if resume:
         loop.resume()
     write_card(output, recipe.model, task.network, recipe=asdict(recipe), pretrained=pretrained, data=found.counts)
-    dataset = LabeledBatches(
-        found.train,
-        recipe.batch,
-        flip=recipe.flip,
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
-    )
+    dataset = LabeledBatches(found.train, recipe.batch, flip=recipe.flip, **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 
 
@@ -206,7 +169,7 @@ def _backbone(network: CnnNetwork, recipe: CnnRecipe) -> dict[str, str]:
     if recipe.resnet18 is None:
         log.info("ResNet-18: none, the encoder starts at random")
     else:
-        take_resnet(network.encoder, recipe.resnet18)
+        take_resnet18(network.encoder, recipe.resnet18)
         log.info("ResNet-18: %s", recipe.resnet18)
     return {"resnet18": checksum(recipe.resnet18)}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -25,6 +26,7 @@ from streamcolor.frame import Frame
 from streamcolor.media.pyav import OPEN_OPTIONS
 
 Bytes = NDArray[np.uint8]
+Filter = Literal["bilinear", "bicubic"]
 
 # Decoding for the last frame starts so long before the end (or at the key frame before that).
 _TAIL_SECONDS = 2
@@ -43,33 +45,34 @@ class Ends:
     decoder: str
 
 
-def resized(rgb: Bytes, size: int) -> Bytes:
-    """(H, W, 3) -> (size, size, 3): bilinear with antialiasing, the aspect is not kept."""
+def resized(rgb: Bytes, size: int, filtering: Filter = "bilinear") -> Bytes:
+    """(H, W, 3) -> (size, size, 3): with antialiasing, the aspect is not kept."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.BILINEAR))
+    resample = Image.Resampling.BILINEAR if filtering == "bilinear" else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(rgb).resize((size, size), resample))
 
 
-def first_and_last(path: Path, size: int = 256) -> Ends:
+def first_and_last(path: Path, size: int = 256, filtering: Filter = "bilinear") -> Ends:
     """Ends of a video. Raises InputError when fewer than two frames decode."""
-    ends = _by_decord(path, size)
+    ends = _by_decord(path, size, filtering)
     if ends is not None:
         return ends
     try:
         with av.open(str(path), **OPEN_OPTIONS) as container:
-            return _by_pyav(container, path, size)
+            return _by_pyav(container, path, size, filtering)
     except (av.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
 
 
-def shot_ends(path: Path, size: int = 256) -> list[Ends]:
+def shot_ends(path: Path, size: int = 256, filtering: Filter = "bilinear") -> list[Ends]:
     """Ends of every shot of two frames or more, without the frames of dissolves. Raises InputError as above."""
     finder, shots = ShotFinder(), _Shots()
     try:
         with av.open(str(path), **OPEN_OPTIONS) as container:
             stream = _stream(container, path)
             for index, picture in enumerate(_pictures(container, stream, shots.errors)):
-                shots.waiting[index] = _small(picture, size)
+                shots.waiting[index] = _small(picture, size, filtering)
                 luma = np.asarray(picture.to_ndarray(format="gray"), np.uint8)
                 shots.take(finder.push(Frame(luma, 8, index, index, Fraction(1, 25))))
     except (av.FFmpegError, OSError) as error:
@@ -96,7 +99,7 @@ class _Shots:
                 self.found[ready.shot.number] = (*self.found.get(ready.shot.number, ())[:1], picture)
 
 
-def _by_pyav(container: InputContainer, path: Path, size: int) -> Ends:
+def _by_pyav(container: InputContainer, path: Path, size: int, filtering: Filter) -> Ends:
     stream, errors = _stream(container, path), list[Exception]()
     first = next(_pictures(container, stream, errors), None)
     last = None
@@ -110,7 +113,7 @@ def _by_pyav(container: InputContainer, path: Path, size: int) -> Ends:
     if first is None or last is None or last.pts == first.pts:
         raise InputError(f"{path} holds fewer than two pictures that decode")
     damaged = bool(errors) or first.is_corrupt or last.is_corrupt
-    return Ends(_small(first, size), _small(last, size), damaged, "pyav")
+    return Ends(_small(first, size, filtering), _small(last, size, filtering), damaged, "pyav")
 
 
 def _tail(container: InputContainer, stream: VideoStream, errors: list[Exception]) -> VideoFrame | None:
@@ -124,8 +127,8 @@ def _tail(container: InputContainer, stream: VideoStream, errors: list[Exception
     return last[0] if last else None
 
 
-def _small(picture: VideoFrame, size: int) -> Bytes:
-    return resized(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), size)
+def _small(picture: VideoFrame, size: int, filtering: Filter) -> Bytes:
+    return resized(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), size, filtering)
 
 
 def _pictures(container: InputContainer, stream: VideoStream, errors: list[Exception]) -> Iterator[VideoFrame]:
@@ -148,7 +151,7 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def _by_decord(path: Path, size: int) -> Ends | None:
+def _by_decord(path: Path, size: int, filtering: Filter) -> Ends | None:
     """None without decord, or when it cannot read the video, as it cannot most damaged ones."""
     try:
         decord = import_module("decord")
@@ -158,7 +161,7 @@ def _by_decord(path: Path, size: int) -> Ends | None:
         reader = decord.VideoReader(str(path), num_threads=1)
         if len(reader) < 2:
             return None
-        first, last = (resized(reader[number].asnumpy(), size) for number in (0, len(reader) - 1))
+        first, last = (resized(reader[number].asnumpy(), size, filtering) for number in (0, len(reader) - 1))
     except (decord.DECORDError, RuntimeError, IndexError):
         return None
     return Ends(first, last, False, "decord")

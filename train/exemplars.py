@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from streamcolor.color.convert import rgb_to_lab
 from streamcolor.errors import InputError
-from streamcolor.train.batches import NumberedBatches
+from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.ends import Bytes, shot_ends
-from streamcolor.train.paired import as_lab, frames_of
+from streamcolor.train.found import Found
+from streamcolor.train.paired import as_lab, colorful, frames_of
 from streamcolor.train.pairs import split_of
 from streamcolor.train.semantic_pairs import Described, partners, read_picture
 from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
@@ -32,8 +33,6 @@ Generator = np.random.Generator
 
 # How often a reference is the picture itself (or of its shot), and how often its neighbor.
 _ITSELF, _NEIGHBOR = 0.5, 0.3
-# Pictures with a mean chroma below this are grey and teach grey.
-_LEAST_CHROMA = 2.0
 # Of the bent picture: control points a side, how far they move (standard deviation, share of the side), and the ranges
 # of the affine part: half turns, scale, shear, shift as a share of the side.
 _POINTS, _BEND = 4, 0.04
@@ -54,14 +53,7 @@ class Exemplar:
     neighbor: int | None = None
 
 
-@dataclass(frozen=True)
-class ExemplarSet:
-    """skipped: files that could not be read, with the reasons. grey: how many were left out for lack of color."""
-
-    train: list[Exemplar]
-    validation: list[Exemplar]
-    skipped: list[str] = field(default_factory=list)
-    grey: int = 0
+ExemplarSet: TypeAlias = Found[Exemplar]
 
 
 def load_exemplars(folder: Path, describe: Described, *, short_side: int = 288) -> ExemplarSet:
@@ -77,7 +69,7 @@ def load_exemplars(folder: Path, describe: Described, *, short_side: int = 288) 
         try:
             for exemplar in _exemplars(name, source, short_side):
                 first = opened(exemplar.pictures[0], short_side)
-                if not all(_colorful(opened(picture, short_side)) for picture in exemplar.pictures):
+                if not all(colorful(opened(picture, short_side)) for picture in exemplar.pictures):
                     grey += 1
                     continue
                 found.setdefault(name, []).append(exemplar)
@@ -182,46 +174,28 @@ def _spline(points: np.ndarray, moved: np.ndarray, at: np.ndarray) -> np.ndarray
     return np.asarray(kernel(at, points) @ weights[:count] + weights[count] + at @ weights[count + 1 :])
 
 
-class ExemplarBatches(NumberedBatches):
+class ExemplarBatches(ShuffledBatches[Exemplar]):
     """Endless batches of ``target`` and ``reference`` (B, 3, size, size) as ``as_lab`` makes them.
 
-    Every picture comes once in an epoch, in another order, with another crop and another reference. Batch number n is a
-    pure function of (seed, n): a run that is resumed sees what an undisturbed one would have seen. start: batches that
-    every process has seen. rank, world: of a process among those that train together.
+    Every picture comes with another crop and another reference in every epoch.
     """
 
     def __init__(
-        self,
-        exemplars: Sequence[Exemplar],
-        batch: int,
-        *,
-        size: int = 256,
-        short_side: int = 288,
-        seed: int = 0,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        self, exemplars: Sequence[Exemplar], batch: int, *, size: int = 256, short_side: int = 288, **numbering: int
     ) -> None:
-        super().__init__(seed=seed, start=start, rank=rank, world=world)
-        self.exemplars = exemplars
-        self.batch = batch
+        super().__init__(exemplars, batch, **numbering)
         self.size = size
         self.short_side = short_side
 
-    @property
-    def epoch(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.exemplars) // self.batch)
-
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        epoch, chosen = self.shuffled(number, len(self.exemplars), self.batch)
+        epoch, chosen = self.shuffled(number)
         drawn = [self.drawn(index, np.random.default_rng((self.seed, epoch, index))) for index in chosen]
         return {name: torch.stack([as_lab(pair[name]) for pair in drawn]) for name in ("target", "reference")}
 
     def drawn(self, index: int, rng: Generator) -> dict[str, Bytes]:
         """``target`` and ``reference`` (size, size, 3) R'G'B'."""
-        pictures = self.exemplars[index].pictures
+        pictures = self.items[index].pictures
         which = int(rng.integers(len(pictures)))
         target = opened(pictures[which], self.short_side)
         kind = rng.random()
@@ -235,10 +209,10 @@ class ExemplarBatches(NumberedBatches):
 
     def _other(self, index: int, rng: Generator, *, neighbor: bool) -> Bytes:
         """The neighbor, or where there is none, and when it is not asked for, another picture (the same if alone)."""
-        chosen = self.exemplars[index].neighbor if neighbor else None
+        chosen = self.items[index].neighbor if neighbor else None
         if chosen is None:
-            chosen = (index + int(rng.integers(1, max(len(self.exemplars), 2)))) % len(self.exemplars)
-        pictures = self.exemplars[chosen].pictures
+            chosen = (index + int(rng.integers(1, max(len(self.items), 2)))) % len(self.items)
+        pictures = self.items[chosen].pictures
         return opened(pictures[int(rng.integers(len(pictures)))], self.short_side)
 
     def _crop(self, rgb: Bytes, rng: Generator) -> Bytes:
@@ -250,9 +224,3 @@ def center(rgb: Bytes, size: int) -> Bytes:
     """The middle of a picture, (size, size, 3)."""
     top, left = ((side - size) // 2 for side in rgb.shape[:2])
     return np.ascontiguousarray(rgb[top : top + size, left : left + size])
-
-
-def _colorful(picture: Bytes) -> bool:
-    """Mean chroma of CIELAB at least 2."""
-    _, ab = rgb_to_lab(picture[::4, ::4].astype(np.float32) / 255)
-    return bool(np.hypot(ab[0], ab[1]).mean() >= _LEAST_CHROMA)

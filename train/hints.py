@@ -9,45 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamcolor.train.batches import NumberedBatches
+from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.ends import Bytes
 from streamcolor.train.paired import as_lab, as_rgb
 
 
-class Crops(NumberedBatches):
-    """Batches of ``picture`` (B, 3, crop, crop), R'G'B' in [0, 1], in another order in every epoch.
+class Crops(ShuffledBatches[Bytes]):
+    """Batches of ``picture`` (B, 3, crop, crop), R'G'B' in [0, 1].
 
-    Batch number n is a pure function of (seed, n), and the last one of an epoch may be smaller. pictures: (H, W, 3)
-    uint8, no side below ``crop``. start: batches that every process has seen. rank, world: of a process among those
-    that train together.
+    pictures: (H, W, 3) uint8, no side below ``crop``.
     """
 
-    def __init__(
-        self,
-        pictures: Sequence[Bytes],
-        batch: int,
-        crop: int,
-        *,
-        seed: int = 0,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        super().__init__(seed=seed, start=start, rank=rank, world=world)
-        self.pictures = pictures
-        self.batch = batch
+    def __init__(self, pictures: Sequence[Bytes], batch: int, crop: int, **numbering: int) -> None:
+        super().__init__(pictures, batch, **numbering)
         self.crop = crop
-
-    @property
-    def epoch(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.pictures) // self.batch)
 
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
         rng = np.random.default_rng((self.seed, 1, number))
-        _, chosen = self.shuffled(number, len(self.pictures), self.batch)
-        return self.made([self._cropped(self.pictures[index], rng) for index in chosen], rng, number)
+        _, chosen = self.shuffled(number)
+        return self.made([self._cropped(self.items[index], rng) for index in chosen], rng, number)
 
     def made(self, crops: Sequence[Bytes], rng: np.random.Generator, number: int) -> dict[str, Tensor]:
         """A batch of these crops."""
@@ -74,12 +55,9 @@ class HintCrops(Crops):
         sparsest: float,
         densest: float,
         empty_from: float = math.inf,
-        seed: int = 0,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        **numbering: int,
     ) -> None:
-        super().__init__(pictures, batch, crop, seed=seed, start=start, rank=rank, world=world)
+        super().__init__(pictures, batch, crop, **numbering)
         self.sparsest = sparsest
         self.densest = densest
         self.empty_from = empty_from

@@ -6,26 +6,23 @@ can be read, and which pictures are set apart to validate on, is decided by ``pa
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from streamcolor.colorizers.rgb import color_picture
 from streamcolor.errors import InputError
-from streamcolor.evaluation.metrics import colorfulness, psnr
-from streamcolor.train.ends import Bytes
+from streamcolor.train.batches import ShuffledBatches
+from streamcolor.train.ends import Filter
+from streamcolor.train.found import Found
 from streamcolor.train.loop import Validation
-from streamcolor.train.paired import FEW, Pair, PairBatches, as_lab, frames_of, load_pairs
+from streamcolor.train.paired import Pair, as_lab, frames_of, load_pairs
 from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
+from streamcolor.train.sheet import Sheet, grey_of, picture_of
 
-log = logging.getLogger(__name__)
-
-SHOWN = 6
 # Of pictures that are mirrored in an epoch.
 _FLIPPED = 0.5
 
@@ -38,20 +35,15 @@ class Labeled(Pair):
 
 
 @dataclass(frozen=True)
-class LabeledSet:
-    """classes: their names by number, empty where there are none. skipped, grey: as in ``paired.PairSet``."""
+class LabeledSet(Found[Labeled]):
+    """classes: their names by number, empty where there are none."""
 
-    train: list[Labeled]
-    validation: list[Labeled]
     classes: tuple[str, ...] = ()
-    skipped: list[str] = field(default_factory=list)
-    grey: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was found, in numbers, for the card of a run."""
-        numbers = {"train": len(self.train), "validation": len(self.validation), "skipped": len(self.skipped)}
-        return numbers | {"grey": self.grey, "classes": len(self.classes)}
+        """See ``Found.counts``."""
+        return super().counts | {"classes": len(self.classes)}
 
 
 def classes_of(folder: Path) -> tuple[str, ...]:
@@ -75,18 +67,18 @@ def _is_still(path: Path) -> bool:
     return path.suffix.lower() in STILL_SUFFIXES and path.is_file()
 
 
-def load_labeled(folder: Path, *, size: int, labels: bool = True) -> LabeledSet:
+def load_labeled(folder: Path, *, size: int, labels: bool = True, filtering: Filter = "bilinear") -> LabeledSet:
     """Every picture below ``folder`` that can be read and has color, at size x size (the aspect is not kept).
 
-    labels: False: take no notice of classes. Of each class four fifths are to train on. Raises InputError when nothing
-    can be used.
+    labels: False: take no notice of classes. filtering: see ``resized``. Of each class four fifths are to train on.
+    Raises InputError when nothing can be used.
     """
     classes = classes_of(folder) if labels else ()
     train, validation, skipped = list[Labeled](), list[Labeled](), list[str]()
     grey = 0
     for number, name in enumerate(classes or ("",)):
         try:
-            found = load_pairs(folder / name, size=size, alone=True)
+            found = load_pairs(folder / name, size=size, alone=True, filtering=filtering)
         except InputError:
             if not classes:
                 raise
@@ -98,88 +90,43 @@ def load_labeled(folder: Path, *, size: int, labels: bool = True) -> LabeledSet:
         grey += found.grey
     if not train:
         raise InputError(f"{folder} holds no color pictures and no clips to train on")
-    return LabeledSet(train, validation, classes, skipped, grey)
+    return LabeledSet(train, validation, skipped, grey, classes)
 
 
 def _labeled(pair: Pair, label: int) -> Labeled:
     return Labeled(pair.name, pair.target, pair.target, label)
 
 
-def tell(found: LabeledSet) -> None:
-    """What was found, to the log."""
-    log.info(
-        "%d pictures to train on, %d to validate on, %d files skipped, %d grey pictures left out, %s",
-        *(len(found.train), len(found.validation), len(found.skipped), found.grey),
-        f"{len(found.classes)} classes" if found.classes else "no classes",
-    )
-    for line in found.skipped:
-        log.warning("skipped %s", line)
-    if len(found.train) + len(found.validation) < FEW:
-        log.warning("with fewer than %d pictures the figures cannot be compared with those of others", FEW)
-
-
-class LabeledBatches(PairBatches):
+class LabeledBatches(ShuffledBatches[Labeled]):
     """Endless batches of ``picture`` (B, 3, size, size), as ``as_lab`` makes them, and ``label`` (B,).
 
-    flip: mirror half of the pictures, others in every epoch. Batch number n is a pure function of (seed, n), see
-    ``PairBatches``.
+    flip: mirror half of the pictures, others in every epoch.
     """
 
-    pairs: Sequence[Labeled]
-
-    def __init__(
-        self,
-        pictures: Sequence[Labeled],
-        batch: int,
-        *,
-        flip: bool = True,
-        seed: int = 0,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        super().__init__(pictures, batch, as_lab, seed=seed, start=start, rank=rank, world=world)
+    def __init__(self, pictures: Sequence[Labeled], batch: int, *, flip: bool = True, **numbering: int) -> None:
+        super().__init__(pictures, batch, **numbering)
         self.flip = flip
 
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        epoch, place = divmod(number, self.epoch)
-        rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.pairs))[place * self.batch : (place + 1) * self.batch].tolist()
-        mirrored = rng.random(len(self.pairs)) < (_FLIPPED if self.flip else 0)
-        tensors = [self.prepared(self.pairs[n].target) for n in order]
-        turned = [tensor.flip(-1) if mirrored[n] else tensor for tensor, n in zip(tensors, order, strict=True)]
-        return {"picture": torch.stack(turned), "label": torch.tensor([self.pairs[n].label for n in order])}
+        epoch, chosen = self.shuffled(number)
+        drawn = np.random.default_rng((self.seed, epoch, 1)).random(len(self.items))
+        mirrored = drawn < (_FLIPPED if self.flip else 0)
+        pictures = [as_lab(self.items[n].target) for n in chosen]
+        turned = [picture.flip(-1) if mirrored[n] else picture for picture, n in zip(pictures, chosen, strict=True)]
+        return {"picture": torch.stack(turned), "label": torch.tensor([self.items[n].label for n in chosen])}
 
 
 def score(color: Callable[[Tensor], Tensor], pictures: Sequence[Labeled], device: torch.device) -> Validation:
     """What a network makes of pictures that it was not trained on, with the lightness of the film.
 
-    color: L* / 100 (1, 1, H, W) -> a* / 110 and b* / 110 (1, 2, H, W). psnr: in dB, R'G'B'; that of grey and the
-    colorfulness of the truth stand beside it. mae: of a* and b*, in their units.
+    color: L* / 100 (1, 1, H, W) -> a* / 110 and b* / 110 (1, 2, H, W). mae: of a* and b*, in their units; the other
+    figures are those of ``Sheet``.
     """
-    figures: dict[str, list[float]] = {}
-    rows = list[Bytes]()
+    sheet = Sheet()
     for one in pictures:
         lab = as_lab(one.target)[None]
-        ab = color(lab[:, :1].to(device)).float().cpu()
-        shown, grey = (picture_of(lab[:, :1], colors) for colors in (ab, torch.zeros_like(ab)))
-        scores = {
-            "psnr": psnr(shown, one.target),
-            "psnr of grey": psnr(grey, one.target),
-            "mae": (ab - lab[:, 1:]).abs().mean().item() * 110,
-            "colorfulness": colorfulness(shown),
-            "colorfulness of the truth": colorfulness(one.target),
-        }
-        for name, value in scores.items():
-            figures.setdefault(name, []).append(value)
-        if len(rows) < SHOWN:
-            rows.append(np.concatenate([grey, shown, one.target], 1))
-    sheet = {"grey, output, truth": np.concatenate(rows)} if rows else {}
-    return Validation({name: float(np.mean(values)) for name, values in figures.items()}, sheet)
-
-
-def picture_of(film: Tensor, colors: Tensor) -> Bytes:
-    """L* / 100 (1, 1, H, W) and a* / 110, b* / 110 (1, 2, H, W) as a picture (H, W, 3) uint8 R'G'B'."""
-    rgb = color_picture(film * 100, colors.clamp(-1, 1) * 110)[0].permute(1, 2, 0).numpy()
-    return np.asarray((rgb * 255).round(), np.uint8)
+        film, truth = lab[:, :1], lab[:, 1:]
+        ab = color(film.to(device)).float().cpu()
+        sheet.add(grey_of(film), picture_of(film, ab), one.target, {"mae": (ab - truth).abs().mean().item() * 110})
+    return sheet.validation

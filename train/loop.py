@@ -24,12 +24,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
-from streamcolor.errors import InputError, StreamcolorError
+from streamcolor.errors import CallError, InputError, StreamcolorError
+from streamcolor.media.atomic import replaced
 
 log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
-REPORT_EVERY = 25
+LOSSES = "losses.jsonl"
+LAST = "last.pt"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class LoopRecipe:
 
     rate: highest learning rate, after ``warmup`` steps; then by ``schedule`` cosine to a hundredth, or constant.
     betas, weight_decay: of AdamW, which without decay is Adam. average: decay of the exponential average of the
-    weights; 0 keeps the last ones. accelerator, devices, precision: as Fabric names them.
+    weights; 0 keeps the last ones. save_every, validate_every, report_every: steps between two checkpoints, validations
+    and lines of losses. accelerator, devices, precision: as Fabric names them.
     """
 
     output: Path
@@ -57,7 +60,18 @@ class LoopRecipe:
     precision: str = "32-true"
     save_every: int = 100
     validate_every: int = 500
+    report_every: int = 25
     start_from: Path | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.save_every, self.validate_every, self.report_every, self.warmup) < 1:
+            raise CallError("save-every, validate-every, report-every and warmup must be at least 1")
+
+
+def check_resumable(output: Path, *stages: str) -> None:
+    """Raises InputError when neither a run folder nor that of one of its stages holds a checkpoint."""
+    if not any((output / stage / LAST).exists() for stage in ("", *stages)):
+        raise InputError(f"{output} holds no checkpoint to resume from")
 
 
 class Task(nn.Module):
@@ -108,6 +122,8 @@ class Loop:
         self.average = {name: value.detach().clone() for name, value in task.network.state_dict().items()}
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.step = 0
+        self.seconds = 0.0
+        self.mean: dict[str, float] = {}
         self.best = -math.inf
         recipe.output.mkdir(parents=True, exist_ok=True)
 
@@ -121,10 +137,9 @@ class Loop:
 
     def resume(self) -> None:
         """Go on from the last checkpoint of the output folder. Raises InputError when there is none."""
-        path = self.recipe.output / "last.pt"
-        if not path.exists():
-            raise InputError(f"{self.recipe.output} holds no checkpoint to resume from")
-        self.restore(torch.load(path, weights_only=True, map_location=self.fabric.device))
+        check_resumable(self.recipe.output)
+        state = torch.load(self.recipe.output / LAST, weights_only=True, map_location=self.fabric.device)
+        self.restore(state)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what ``state`` describes."""
@@ -134,6 +149,9 @@ class Loop:
         self.rng.set_state(state["rng"].cpu())
         self.step = int(state["step"])
         self.best = float(state.get("best", -math.inf))
+        # Older checkpoints do not have these.
+        self.seconds = float(state.get("seconds", 0.0))
+        self.mean = dict(state.get("mean", {}))
 
     def state(self) -> dict[str, Any]:
         """All that a resume needs."""
@@ -144,15 +162,23 @@ class Loop:
             "rng": self.rng.get_state(),
             "step": self.step,
             "best": self.best,
+            "seconds": self.seconds,
+            "mean": self.mean,
         }
+
+    @property
+    def numbering(self) -> dict[str, int]:
+        """For ``NumberedBatches``: which batches this process of the run goes on with."""
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        return {"seed": self.recipe.seed, "start": self.step, "rank": rank, "world": world}
 
     def save(self) -> None:
         """``last.pt`` to resume from, ``average.safetensors`` to use."""
         if not self.fabric.is_global_zero:
             return
-        part = self.recipe.output / "last.pt.part"
+        part = self.recipe.output / f"{LAST}.part"
         torch.save(self.state(), part)
-        part.replace(self.recipe.output / "last.pt")
+        part.replace(self.recipe.output / LAST)
         self._write_average("average.safetensors")
 
     def learning_rate(self, highest: float | None = None) -> float:
@@ -192,16 +218,18 @@ class Loop:
         on_step: told the number of steps done and the running means of the loss terms after each.
         """
         batches: Iterator[Batch] = iter(self.fabric.setup_dataloaders(loader))  # type: ignore[arg-type]
-        started, mean = time.monotonic(), dict[str, float]()
-        writer = SummaryWriter(self.recipe.output / "tensorboard")
+        before = time.monotonic() - self.seconds
+        self._forget_what_follows()
+        writer = SummaryWriter(self.recipe.output / "tensorboard", purge_step=self.step + 1)
         try:
             while self.step < self.recipe.steps:
                 for name, value in self.step_once(next(batches)).items():
-                    mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
+                    self.mean[name] = 0.98 * self.mean.get(name, value) + 0.02 * value
+                self.seconds = time.monotonic() - before
                 if on_step is not None:
-                    on_step(self.step, mean)
-                if self.step % REPORT_EVERY == 0:
-                    self._report(writer, mean, time.monotonic() - started)
+                    on_step(self.step, self.mean)
+                if self.step % self.recipe.report_every == 0:
+                    self._report(writer)
                 last = self.step == self.recipe.steps
                 if self.step % self.recipe.validate_every == 0 or last:
                     self._validate(writer)
@@ -211,12 +239,23 @@ class Loop:
             writer.close()
         return self.recipe.output / "average.safetensors"
 
-    def _report(self, writer: SummaryWriter, mean: dict[str, float], seconds: float) -> None:
-        record: dict[str, Any] = {"step": self.step, "minutes": round(seconds / 60, 2)}
-        record |= {name: round(value, 5) for name, value in mean.items()}
-        with (self.recipe.output / "losses.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        for name, value in mean.items():
+    def _forget_what_follows(self) -> None:
+        """Drop lines of losses from after the checkpoint: they come again, the same."""
+        path = self.recipe.output / LOSSES
+        if self.fabric.is_global_zero and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            # The last line of a run that was killed may be half a line.
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
+            with replaced(path) as part:
+                part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def _report(self, writer: SummaryWriter) -> None:
+        record: dict[str, Any] = {"step": self.step, "minutes": round(self.seconds / 60, 2)}
+        record |= {name: round(value, 5) for name, value in self.mean.items()}
+        if self.fabric.is_global_zero:
+            with (self.recipe.output / LOSSES).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        for name, value in self.mean.items():
             writer.add_scalar(f"loss/{name}", value, self.step)
         writer.add_scalar("rate", self.learning_rate(), self.step)
         log.info("%s", record)

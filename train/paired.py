@@ -7,11 +7,11 @@ a folder of numbered frames, or, where there are fewer than ten videos, of each 
 from __future__ import annotations
 
 import csv
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -20,19 +20,14 @@ from torch import Tensor
 from streamcolor.color.convert import grey_lightness, rgb_to_lab
 from streamcolor.color.standards import Matrix
 from streamcolor.errors import InputError
-from streamcolor.train.batches import NumberedBatches
-from streamcolor.train.ends import Bytes, Ends, first_and_last, resized, shot_ends
+from streamcolor.train.batches import ShuffledBatches
+from streamcolor.train.ends import Bytes, Ends, Filter, first_and_last, resized, shot_ends
+from streamcolor.train.found import Found
 from streamcolor.train.pairs import Split, read_manifest, split_of
 from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
 
-log = logging.getLogger(__name__)
-
-FEW = 100
-"""With fewer pairs than this figures say little."""
-
 # The parts of a still that make a pair have sides of three quarters: they share a quarter of the picture.
 _PART = 0.75
-# Pictures with a mean chroma below this are grey and teach grey.
 _LEAST_CHROMA = 2.0
 # Fewer videos than this are cut into shots.
 _FEW_VIDEOS = 10
@@ -47,29 +42,32 @@ class Pair:
     target: Bytes
 
 
-@dataclass(frozen=True)
-class PairSet:
-    """skipped: files that could not be read, with the reasons. grey: number of pairs left out for lack of color."""
+PairSet: TypeAlias = Found[Pair]
 
-    train: list[Pair]
-    validation: list[Pair]
-    skipped: list[str] = field(default_factory=list)
-    grey: int = 0
+
+class _Form(NamedTuple):
+    """How pictures are resized: side in pixels, filter."""
+
+    size: int
+    filtering: Filter
 
 
 # What one file or folder gives: pairs, made when called.
 Source = Callable[[], list[Pair]]
 
 
-def load_pairs(folder: Path, *, size: int = 256, stills: bool = True, alone: bool = False) -> PairSet:
+def load_pairs(
+    folder: Path, *, size: int = 256, stills: bool = True, alone: bool = False, filtering: Filter = "bilinear"
+) -> PairSet:
     """Everything readable below ``folder``, decoded at size x size (0.4 MB a pair at 256), without grey pictures.
 
     stills: take them too, as two of their parts. alone: single pictures are wanted; each is its own reference, stills
-    are taken whole. Four fifths of the videos and stills are to train on (``split_of``). Raises InputError when
-    nothing can be used.
+    are taken whole. filtering: see ``resized``. Four fifths of the videos and stills are to train on (``split_of``).
+    Raises InputError when nothing can be used.
     """
     manifest = (folder / "manifest.csv").exists()
-    sources = _of_manifest(folder, size) if manifest else _of_folder(folder, size, stills=stills, alone=alone)
+    form = _Form(size, filtering)
+    sources = _of_manifest(folder, form) if manifest else _of_folder(folder, form, stills=stills, alone=alone)
     found: dict[str, list[Pair]] = {}
     skipped, grey = list[str](), 0
     for name, source in sources.items():
@@ -80,10 +78,10 @@ def load_pairs(folder: Path, *, size: int = 256, stills: bool = True, alone: boo
             continue
         if alone:
             pairs = [single for pair in pairs for single in _apart(pair)]
-        colorful = [pair for pair in pairs if _colorful(pair.reference) and _colorful(pair.target)]
-        grey += len(pairs) - len(colorful)
-        if colorful:
-            found[name] = colorful
+        kept = [pair for pair in pairs if colorful(pair.reference) and colorful(pair.target)]
+        grey += len(pairs) - len(kept)
+        if kept:
+            found[name] = kept
     if not found:
         raise InputError(f"{folder} holds no color pictures and no clips to train on")
     if manifest:
@@ -103,15 +101,15 @@ def _split(text: str) -> Split:
     return "validation" if text == "validation" else "train"
 
 
-def _of_manifest(folder: Path, size: int) -> dict[str, Source]:
+def _of_manifest(folder: Path, form: _Form) -> dict[str, Source]:
     try:
         rows = read_manifest(folder)
-        return {row["id"]: _files(row["id"], folder / row["first"], folder / row["last"], size) for row in rows}
+        return {row["id"]: _files(row["id"], folder / row["first"], folder / row["last"], form) for row in rows}
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{folder / 'manifest.csv'} is not a manifest of pairs: {error}") from error
 
 
-def _of_folder(folder: Path, size: int, *, stills: bool, alone: bool) -> dict[str, Source]:
+def _of_folder(folder: Path, form: _Form, *, stills: bool, alone: bool) -> dict[str, Source]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     videos = [path for path in files if path.suffix.lower() in CLIP_SUFFIXES]
     pictures: dict[Path, list[Path]] = {}
@@ -121,15 +119,15 @@ def _of_folder(folder: Path, size: int, *, stills: bool, alone: bool) -> dict[st
     sources: dict[str, Source] = {}
     cut = len(videos) < _FEW_VIDEOS
     for path in videos:
-        sources[path.relative_to(folder).as_posix()] = _video(path, size, cut=cut)
+        sources[path.relative_to(folder).as_posix()] = _video(path, form, cut=cut)
     for parent, paths in pictures.items():
         ends = None if parent == folder else frames_of(paths)
         if ends is not None:
             name = parent.relative_to(folder).as_posix()
-            sources[name] = _files(name, *ends, size)
+            sources[name] = _files(name, *ends, form)
         elif stills or alone:
             for path in paths:
-                sources[path.relative_to(folder).as_posix()] = _still(path, size, whole=alone)
+                sources[path.relative_to(folder).as_posix()] = _still(path, form, whole=alone)
     return sources
 
 
@@ -158,27 +156,27 @@ def frames_of(paths: Sequence[Path]) -> tuple[Path, Path] | None:
         return None
 
 
-def _video(path: Path, size: int, *, cut: bool) -> Source:
+def _video(path: Path, form: _Form, *, cut: bool) -> Source:
     def read() -> list[Pair]:
-        found: list[Ends] = shot_ends(path, size) if cut else [first_and_last(path, size)]
+        found: list[Ends] = shot_ends(path, *form) if cut else [first_and_last(path, *form)]
         return [Pair(path.name, ends.first, ends.last) for ends in found]
 
     return read
 
 
-def _files(name: str, first: Path, last: Path, size: int) -> Source:
-    return lambda: [Pair(name, resized(_opened(first), size), resized(_opened(last), size))]
+def _files(name: str, first: Path, last: Path, form: _Form) -> Source:
+    return lambda: [Pair(name, resized(_opened(first), *form), resized(_opened(last), *form))]
 
 
-def _still(path: Path, size: int, *, whole: bool) -> Source:
+def _still(path: Path, form: _Form, *, whole: bool) -> Source:
     def read() -> list[Pair]:
         picture = _opened(path)
         if whole:
-            small = resized(picture, size)
+            small = resized(picture, *form)
             return [Pair(path.name, small, small)]
         height, width = (max(round(side * _PART), 1) for side in picture.shape[:2])
         parts = picture[:height, :width], picture[-height:, -width:]
-        return [Pair(path.name, *(resized(np.ascontiguousarray(part), size) for part in parts))]
+        return [Pair(path.name, *(resized(np.ascontiguousarray(part), *form) for part in parts))]
 
     return read
 
@@ -196,8 +194,8 @@ def _apart(pair: Pair) -> list[Pair]:
     return [Pair(pair.name, picture, picture) for picture in pictures]
 
 
-def _colorful(picture: Bytes) -> bool:
-    """Mean chroma of CIELAB at least 2."""
+def colorful(picture: Bytes) -> bool:
+    """Whether the mean chroma of CIELAB is at least 2: pictures with less are grey and teach grey."""
     _, ab = rgb_to_lab(picture[::4, ::4].astype(np.float32) / 255)
     return bool(np.hypot(ab[0], ab[1]).mean() >= _LEAST_CHROMA)
 
@@ -215,42 +213,22 @@ def as_lab(picture: Bytes) -> Tensor:
     return torch.from_numpy(np.concatenate([lightness[None] / 100, np.clip(ab / 110, -1, 1)]).astype(np.float32))
 
 
-class PairBatches(NumberedBatches):
-    """Endless batches of ``reference`` and ``target`` (B, 3, size, size), in another order in every epoch.
-
-    Batch number n is a pure function of (seed, n): a run that is resumed sees what an undisturbed one would have seen.
-    The last batch of an epoch may be smaller. start: batches that every process has seen. rank, world: of a process
-    among those that train together; each takes its share of the batches. prepared: ``as_rgb`` or ``as_lab``.
-    """
+class PairBatches(ShuffledBatches[Pair]):
+    """Endless batches of ``reference`` and ``target`` (B, 3, size, size). prepared: ``as_rgb`` or ``as_lab``."""
 
     def __init__(
-        self,
-        pairs: Sequence[Pair],
-        batch: int,
-        prepared: Callable[[Bytes], Tensor] = as_rgb,
-        *,
-        seed: int = 0,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        self, pairs: Sequence[Pair], batch: int, prepared: Callable[[Bytes], Tensor] = as_rgb, **numbering: int
     ) -> None:
-        super().__init__(seed=seed, start=start, rank=rank, world=world)
-        self.pairs = pairs
-        self.batch = batch
+        super().__init__(pairs, batch, **numbering)
         self.prepared = prepared
-
-    @property
-    def epoch(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.pairs) // self.batch)
 
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        return self.of(self.shuffled(number, len(self.pairs), self.batch)[1])
+        return self.of(self.shuffled(number)[1])
 
     def of(self, numbers: Sequence[int]) -> dict[str, Tensor]:
         """The batch of these pairs."""
-        chosen = [self.pairs[number] for number in numbers]
+        chosen = [self.items[number] for number in numbers]
         return {
             "reference": torch.stack([self.prepared(pair.reference) for pair in chosen]),
             "target": torch.stack([self.prepared(pair.target) for pair in chosen]),

@@ -1,4 +1,4 @@
-"""Weights of others that ``stylization`` starts from, out of files that the user names. Nothing is downloaded."""
+"""Weights of others that training starts from, out of files that the user names. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -9,53 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from streamcolor.colorizers.loading import read_weights
-from streamcolor.colorizers.stylization.colorization import ColorizationNetwork
-from streamcolor.colorizers.stylization.transfer import TransferNetwork
 from streamcolor.errors import InputError
 from streamcolor.evaluation.backbones import read_state
-
-# Place of each convolution in ``features`` of torchvision's VGG19.
-VGG19 = {
-    "conv1_1": 0,
-    "conv1_2": 2,
-    "conv2_1": 5,
-    "conv2_2": 7,
-    "conv3_1": 10,
-    "conv3_2": 12,
-    "conv3_3": 14,
-    "conv3_4": 16,
-    "conv4_1": 19,
-}
-# The blocks of Zhang et al. 2016 and 2017 that the colorization sub-net starts from (section 4.1).
-ZHANG_BLOCKS = ("model1", "model2", "model3", "model4")
-
-
-def take_vgg19(network: TransferNetwork, path: Path) -> None:
-    """Put VGG19 into the encoder: torchvision's names, up to ``features.19``; the rest of the file is not needed.
-
-    Raises InputError when the file does not hold it.
-    """
-    tensors = read_tensors(path, "VGG19")
-    kinds = ("weight", "bias")
-    names = {f"{layer}.{kind}": f"features.{place}.{kind}" for layer, place in VGG19.items() for kind in kinds}
-    _take(network.encoder, {own: (theirs, tensors.get(theirs)) for own, theirs in names.items()}, path, "VGG19")
-
-
-def take_zhang(network: ColorizationNetwork, path: Path) -> None:
-    """Put the first four blocks of Zhang et al. 2016 or 2017 into the network, by the names of their published code.
-
-    The network of 2016 sees nothing but lightness: the weights of hints and mask become zero. Raises InputError when
-    the file does not hold them.
-    """
-    what = "Zhang et al. 2016 or 2017"
-    tensors = dict(read_tensors(path, what))
-    first = tensors.get("model1.0.weight")
-    if first is not None and first.ndim == 4 and first.shape[1] == 1:
-        tensors["model1.0.weight"] = torch.cat([first, first.new_zeros(len(first), 3, *first.shape[2:])], 1)
-    names = [name for name in network.state_dict() if name.startswith(ZHANG_BLOCKS) and not name.endswith("_tracked")]
-    # model1 is also how model10 begins.
-    names = [name for name in names if name.partition(".")[0] in ZHANG_BLOCKS]
-    _take(network, {name: (name, tensors.get(name)) for name in names}, path, what)
 
 
 def read_tensors(path: Path, what: str) -> Mapping[str, Tensor]:
@@ -63,10 +18,56 @@ def read_tensors(path: Path, what: str) -> Mapping[str, Tensor]:
     return read_weights(path, what) if path.suffix == ".safetensors" else read_state(path)
 
 
-def _take(module: nn.Module, found: Mapping[str, tuple[str, Tensor | None]], path: Path, what: str) -> None:
+def take(module: nn.Module, theirs: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path, what: str) -> None:
+    """Put weights from a file into a module. theirs: their names in ``tensors`` by the names that they have in it.
+
+    Raises InputError that names what is missing, has another shape or is no number.
+    """
     own = module.state_dict()
-    for name, (theirs, tensor) in found.items():
-        if tensor is None or tensor.shape != own[name].shape:
-            lacks = "lacks" if tensor is None else f"has in shape {tuple(tensor.shape)}, not {tuple(own[name].shape)},"
-            raise InputError(f"{path} does not hold the weights of {what}: it {lacks} {theirs}")
-    module.load_state_dict({name: tensor for name, (_, tensor) in found.items() if tensor is not None}, strict=False)
+    for name, their in theirs.items():
+        # Files from before 2018 do not count batches.
+        if name.endswith("num_batches_tracked") and their not in tensors:
+            continue
+        lacks = None
+        if their not in tensors:
+            lacks = "lacks"
+        elif tensors[their].shape != own[name].shape:
+            lacks = f"has in shape {tuple(tensors[their].shape)}, not {tuple(own[name].shape)},"
+        elif not torch.isfinite(tensors[their]).all():
+            lacks = "has not finite"
+        if lacks is not None:
+            raise InputError(f"{path} does not hold the weights of {what}: it {lacks} {their}")
+        own[name] = tensors[their]
+    module.load_state_dict(own)
+
+
+def take_zhang(network: nn.Module, path: Path, prefix: str, blocks: int) -> None:
+    """The first blocks of Zhang et al. 2016 or 2017, by the names of their published code (``model1.0.weight`` ...).
+
+    prefix: of the network's own names, which are otherwise the same. Where the first layer of one sees lightness alone
+    and that of the other also hints of color: only the weights for lightness are taken, those of hints become zero.
+    Raises InputError when the file does not hold them.
+    """
+    what = "Zhang et al. 2016 or 2017"
+    tensors = dict(read_tensors(path, what))
+    names = {f"{prefix}{number}": f"model{number}" for number in range(1, blocks + 1)}
+    own = network.state_dict()
+    first, seen = tensors.get("model1.0.weight"), own[f"{prefix}1.0.weight"].shape[1]
+    if first is not None and first.ndim == 4 and first.shape[1] != seen:
+        nothing = first.new_zeros(len(first), seen - 1, *first.shape[2:])
+        tensors["model1.0.weight"] = torch.cat([first[:, :1], nothing], 1)
+    blocks_of = {name: name.partition(".") for name in own}
+    theirs = {name: f"{names[block]}.{rest}" for name, (block, _, rest) in blocks_of.items() if block in names}
+    take(network, theirs, tensors, path, what)
+
+
+def take_resnet18(front: nn.Module, path: Path) -> None:
+    """The front of torchvision's ResNet-18; the sum of its first layer's channels R, G and B sees grey.
+
+    Raises InputError when the file does not hold it.
+    """
+    tensors = dict(read_tensors(path, "ResNet-18"))
+    first = tensors.get("conv1.weight")
+    if first is not None and first.ndim == 4:
+        tensors["conv1.weight"] = first.sum(1, keepdim=True)
+    take(front, {name: name for name in front.state_dict()}, tensors, path, "ResNet-18")

@@ -36,8 +36,10 @@ FAMILIES: Mapping[str, str] = {
     "unet-gan": "streamcolor.train.unet_gan",
     "attention-unet-gan": "streamcolor.train.unet_gan",
 }
-# What the loop has and the recipe does not: options of the command.
+# Fields of a recipe that are no hyper-parameters.
 FIXED = ("model", "data", "loop")
+# Fields of a loop that the command has options for, under these or other names.
+OPTIONS = ("output", "steps", "rate", "seed", "threads", "accelerator", "devices", "precision", "start_from")
 UNBOUNDED = 10**9
 
 
@@ -66,20 +68,23 @@ def family_of(model: str) -> Family:
 def read_recipe(
     model: str, data: Path, loop: LoopRecipe, settings: Mapping[str, object], *, rate: float | None, steps: int | None
 ) -> Any:
-    """The recipe of a model. settings: values or texts by field name. rate, steps: None leaves the published ones.
+    """The recipe of a model. settings: values or texts by the names of its fields, or of its loop's.
+
+    rate, steps: None leaves the published ones.
 
     Raises CallError for a name that the recipe does not have and for a value that does not fit.
     """
     family = family_of(model)
     kind = family.RECIPES[model]
-    known = [field.name for field in fields(kind) if field.name not in FIXED]
     loop = family.as_published(model, loop)
+    own = [field.name for field in fields(kind) if field.name not in FIXED]
+    known = own + [field.name for field in fields(loop) if field.name not in (*OPTIONS, *own)]
     if rate is not None:
         loop = replace(loop, rate=rate)
     # Passes over the data end a run where they are given, steps where they are not.
     passes = settings.get("epochs", getattr(kind, "epochs", None))
     loop = replace(loop, steps=steps if steps is not None else loop.steps if passes is None else UNBOUNDED)
-    hints = get_type_hints(kind)
+    hints = get_type_hints(type(loop)) | get_type_hints(kind)
     values = {}
     for name, value in settings.items():
         if name not in known:
@@ -94,6 +99,7 @@ def read_recipe(
             raise CallError(f"--{name.replace('_', '-')} {value} does not fit {model}: {reason}") from error
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     assert set(missing) <= set(FIXED), "a recipe can be made from its defaults"
+    loop = replace(loop, **{name: values.pop(name) for name in list(values) if name not in own})
     return kind(model=model, data=data, loop=loop, **values)
 
 

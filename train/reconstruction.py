@@ -19,9 +19,8 @@ from streamcolor.evaluation.metrics import psnr
 from streamcolor.train.ends import Bytes
 from streamcolor.train.loop import Batch, Task, Validation
 from streamcolor.train.paired import Pair, as_rgb
-from streamcolor.train.pretrained import take_vgg19
-
-SHOWN = 6
+from streamcolor.train.sheet import SHOWN, as_bytes
+from streamcolor.train.vgg19 import take_vgg19
 
 
 class TransferTask(Task):
@@ -48,7 +47,7 @@ class TransferTask(Task):
         self.pretrained = vgg19 is not None
         self.validation = validation
         if vgg19 is not None:
-            take_vgg19(self.network, vgg19)
+            take_vgg19(self.network.encoder, vgg19)
             self.network.encoder.requires_grad_(False)
 
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
@@ -74,9 +73,3 @@ class TransferTask(Task):
         if not rows:
             return Validation({}, {})
         return Validation({"psnr": float(np.mean(scores))}, {"picture, reconstruction": np.concatenate(rows)})
-
-
-def as_bytes(picture: Tensor) -> Bytes:
-    """(1, 3, H, W) R'G'B' -> (H, W, 3), clipped to [0, 1] first."""
-    rgb = picture[0].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    return np.asarray((rgb * 255).round(), np.uint8)

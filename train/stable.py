@@ -7,7 +7,6 @@ at one rate, no augmentation. Equation 1 prints a sum; the published values are 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,14 +19,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.loading import read_weights
-from streamcolor.colorizers.rgb import color_picture
 from streamcolor.colorizers.stable.network import AutoencoderNetwork, Space, StableColorizerNetwork, UnetBasicNetwork
 from streamcolor.errors import CallError, InputError
-from streamcolor.evaluation.metrics import colorfulness, psnr
 from streamcolor.train.card import checksum, write_card
 from streamcolor.train.ends import Bytes
-from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
-from streamcolor.train.paired import FEW, Pair, PairBatches, PairSet, as_lab, as_rgb, load_pairs
+from streamcolor.train.loop import LAST, Batch, Loop, LoopRecipe, Task, Validation, check_resumable, seeded
+from streamcolor.train.paired import Pair, PairBatches, as_lab, as_rgb, load_pairs
+from streamcolor.train.schedules import for_epochs, plain_adam
+from streamcolor.train.sheet import Sheet, as_bytes, picture_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,6 @@ StableNetwork = AutoencoderNetwork | UnetBasicNetwork | StableColorizerNetwork
 
 RATES: Mapping[StableModel, float] = {"autoencoder": 1e-3, "unet-basic": 1e-2, "stable-colorizer": 1e-2}
 EPOCHS: Mapping[StableModel, int] = {"autoencoder": 20, "unet-basic": 30, "stable-colorizer": 30}
-SHOWN = 6
 
 # Of R', G', B' in the grey of the film (PyTorch's Grayscale).
 GREY = (0.2989, 0.587, 0.114)
@@ -72,16 +70,7 @@ class StableRecipe:
 
 def as_published(model: StableModel, loop: LoopRecipe) -> LoopRecipe:
     """The loop of section 5: Adam with its defaults, one rate, the last weights and no average of them."""
-    return replace(
-        loop,
-        rate=RATES[model],
-        warmup=1,
-        schedule="constant",
-        betas=(0.9, 0.999),
-        weight_decay=0.0,
-        average=0.0,
-        clip=math.inf,
-    )
+    return plain_adam(loop, RATES[model])
 
 
 def build(recipe: StableRecipe) -> StableNetwork:
@@ -149,28 +138,16 @@ class StableTask(Task):
 
         Pictures are what the network emits, clipped: here its own lightness counts, as in the paper.
         """
-        figures: dict[str, list[float]] = {}
-        rows = list[Bytes]()
+        sheet = Sheet("reference")
         device = next(network.parameters()).device
         source = PairBatches(self.validation, 1, prepared(self.recipe.space))
         for number, pair in enumerate(self.validation):
             batch = {name: value.to(device) for name, value in source.of([number]).items()}
             colored, truth = self.colored(network, batch)
-            shown = picture_of(colored, batch["target"], self.recipe.space)
+            shown = shown_of(colored, batch["target"], self.recipe.space)
             grey = np.repeat((pair.target @ np.array(GREY)).round().astype(np.uint8)[..., None], 3, -1)
-            scores = {
-                "mse": F.mse_loss(colored, truth).item(),
-                "psnr": psnr(shown, pair.target),
-                "psnr of grey": psnr(grey, pair.target),
-                "colorfulness": colorfulness(shown),
-                "colorfulness of the truth": colorfulness(pair.target),
-            }
-            for name, score in scores.items():
-                figures.setdefault(name, []).append(score)
-            if len(rows) < SHOWN:
-                rows.append(np.concatenate([grey, pair.reference, shown, pair.target], 1))
-        sheet = {"grey, reference, output, truth": np.concatenate(rows)} if rows else {}
-        return Validation({name: float(np.mean(values)) for name, values in figures.items()}, sheet)
+            sheet.add(grey, shown, pair.target, {"mse": F.mse_loss(colored, truth).item()}, [pair.reference])
+        return sheet.validation
 
 
 def prepared(space: Space) -> Callable[[Bytes], Tensor]:
@@ -178,13 +155,9 @@ def prepared(space: Space) -> Callable[[Bytes], Tensor]:
     return as_rgb if space == "rgb" else as_lab
 
 
-def picture_of(colored: Tensor, target: Tensor, space: Space) -> Bytes:
+def shown_of(colored: Tensor, target: Tensor, space: Space) -> Bytes:
     """An output (1, C, H, W) as a picture (H, W, 3); in Lab with the lightness of the film."""
-    if space == "lab":
-        ab = colored[:, -2:].float().cpu() * 110
-        colored = color_picture(target[:, :1].cpu() * 100, ab)
-    rgb = colored[0].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    return np.asarray((rgb * 255).round(), np.uint8)
+    return picture_of(target[:, :1], colored[:, -2:]) if space == "lab" else as_bytes(colored)
 
 
 def train(
@@ -201,42 +174,30 @@ def train(
     if recipe.size % 16:
         raise CallError(f"training pictures of {recipe.size} pixels do not fit the network; take a multiple of 16")
     output = recipe.loop.output
-    started = (output / "last.pt").exists()
-    if resume and not started and not (output / "autoencoder" / "last.pt").exists():
-        raise InputError(f"{output} holds no checkpoint to resume from")
+    if resume:
+        check_resumable(output, "autoencoder")
     encoder = (
         _encoder(recipe, on_step, resume=resume) if recipe.model == "stable-colorizer" and recipe.attention else None
     )
     pairs = load_pairs(recipe.data, size=recipe.size, stills=recipe.stills, alone=recipe.model == "autoencoder")
-    _tell(pairs)
-    batches = -(-len(pairs.train) // recipe.batch)
-    steps = recipe.loop.steps if recipe.epochs is None else min(recipe.epochs * batches, recipe.loop.steps)
-    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps))
+    pairs.tell("pairs")
+    recipe = replace(recipe, loop=for_epochs(recipe.loop, recipe.epochs, len(pairs.train), recipe.batch))
     task = StableTask(recipe, pairs.validation)
     if encoder is not None and isinstance(task.network, StableColorizerNetwork):
         take_encoder(task.network, encoder)
     loop = Loop(task, recipe.loop)
-    if resume and started:
+    if resume and (output / LAST).exists():
         loop.resume()
     pretrained = {"autoencoder": checksum(encoder)} if isinstance(task.network, StableColorizerNetwork) else {}
-    counts = {"train": len(pairs.train), "validation": len(pairs.validation), "skipped": len(pairs.skipped)}
     write_card(
         output,
         recipe.model,
         task.network,
         recipe=asdict(recipe),
         pretrained=pretrained,
-        data=counts | {"grey": pairs.grey},
+        data=pairs.counts,
     )
-    dataset = PairBatches(
-        pairs.train,
-        recipe.batch,
-        prepared(recipe.space),
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
-    )
+    dataset = PairBatches(pairs.train, recipe.batch, prepared(recipe.space), **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 
 
@@ -254,18 +215,7 @@ def _encoder(
     log.info("autoencoder: none, it is trained first, in %s", folder)
     loop = as_published("autoencoder", replace(recipe.loop, output=folder, start_from=None))
     first = replace(recipe, model="autoencoder", loop=loop, epochs=EPOCHS["autoencoder"])
-    return train(first, resume=resume and (folder / "last.pt").exists(), on_step=on_step)
-
-
-def _tell(pairs: PairSet) -> None:
-    log.info(
-        "%d pairs to train on, %d to validate on, %d files skipped, %d grey pairs left out",
-        *(len(pairs.train), len(pairs.validation), len(pairs.skipped), pairs.grey),
-    )
-    for line in pairs.skipped:
-        log.warning("skipped %s", line)
-    if len(pairs.train) + len(pairs.validation) < FEW:
-        log.warning("with fewer than %d pairs the figures cannot be compared with those of others", FEW)
+    return train(first, resume=resume and (folder / LAST).exists(), on_step=on_step)
 
 
 RECIPES: Mapping[str, type] = dict.fromkeys(RATES, StableRecipe)

@@ -9,37 +9,35 @@ are shares of the schedule, which at 20 epochs are those of the paper.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.loading import read_weights
-from streamcolor.colorizers.rgb import color_picture
-from streamcolor.colorizers.stylization.colorization import hint_loss
+from streamcolor.colorizers.stylization.colorization import AB_SCALE, hint_loss
 from streamcolor.colorizers.stylization.matching import Variant
 from streamcolor.colorizers.stylization.network import Extractor, Stages, StylizationNetwork, Switches
 from streamcolor.colorizers.stylization.transfer import STRIDE, Sites
 from streamcolor.errors import CallError, InputError
-from streamcolor.evaluation.metrics import colorfulness, histogram_intersection, psnr
+from streamcolor.evaluation.metrics import histogram_intersection
 from streamcolor.train.card import checksum, write_card
 from streamcolor.train.ends import Bytes
 from streamcolor.train.hints import Crops, HintCrops
-from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
-from streamcolor.train.paired import FEW, Pair, PairSet, as_lab, as_rgb, load_pairs
+from streamcolor.train.loop import LAST, Batch, Loop, LoopRecipe, Task, Validation, check_resumable, seeded
+from streamcolor.train.paired import Pair, PairSet, as_lab, as_rgb, load_pairs
 from streamcolor.train.pretrained import take_zhang
-from streamcolor.train.reconstruction import TransferTask, as_bytes
+from streamcolor.train.reconstruction import TransferTask
+from streamcolor.train.schedules import for_epochs, plain_adam
+from streamcolor.train.sheet import Sheet, grey_of, picture_of
 
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, dict[str, float]], None]
-SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -95,16 +93,7 @@ def as_published(model: Literal["stylization"], loop: LoopRecipe) -> LoopRecipe:
 
     The rate is ours for a network that starts from nothing; with ``zhang`` the paper's is 1e-5.
     """
-    return replace(
-        loop,
-        rate=1e-4,
-        warmup=1,
-        schedule="constant",
-        betas=(0.9, 0.999),
-        weight_decay=0.0,
-        average=0.0,
-        clip=math.inf,
-    )
+    return plain_adam(loop, 1e-4)
 
 
 class FallingLoop(Loop):
@@ -141,7 +130,7 @@ class ColorizationTask(Task):
         self.network.transfer.requires_grad_(False)
         self.validation = validation
         if recipe.zhang is not None:
-            take_zhang(self.network.colorization, recipe.zhang)
+            take_zhang(self.network.colorization, recipe.zhang, "model", 4)
 
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Equation 2."""
@@ -150,32 +139,20 @@ class ColorizationTask(Task):
         return {"huber": hint_loss(colors, truth, mask, self.recipe.hint_weight)}
 
     def validate(self, network: nn.Module) -> Validation:
-        """Of pictures colored from their references: psnr in dB, colorfulness, and how much of the reference's colors.
+        """Of pictures colored from their references: figures of ``Sheet``, and how much of the reference's colors.
 
         The lightness of the pictures is that of the film.
         """
         assert isinstance(network, StylizationNetwork)
-        figures: dict[str, list[float]] = {}
-        rows = list[Bytes]()
+        sheet = Sheet("reference")
         device = next(network.parameters()).device
         for pair in self.validation:
-            lightness = as_lab(pair.target)[None, :1] * 100
+            film = as_lab(pair.target)[None, :1]
             style = network.transfer.style(as_rgb(pair.reference)[None].to(device), network.switches.variant)
-            ab = network.color(lightness.to(device), style).cpu().clamp(-110, 110)
-            shown, grey = (as_bytes(color_picture(lightness, colors)) for colors in (ab, torch.zeros_like(ab)))
-            scores = {
-                "psnr": psnr(shown, pair.target),
-                "psnr of grey": psnr(grey, pair.target),
-                "colorfulness": colorfulness(shown),
-                "colorfulness of the truth": colorfulness(pair.target),
-                "colors of the reference": histogram_intersection(shown, pair.reference),
-            }
-            for name, score in scores.items():
-                figures.setdefault(name, []).append(score)
-            if len(rows) < SHOWN:
-                rows.append(np.concatenate([grey, pair.reference, shown, pair.target], 1))
-        sheet = {"grey, reference, output, truth": np.concatenate(rows)} if rows else {}
-        return Validation({name: float(np.mean(values)) for name, values in figures.items()}, sheet)
+            shown = picture_of(film, network.color(film.to(device) * 100, style) / AB_SCALE)
+            figures = {"colors of the reference": histogram_intersection(shown, pair.reference)}
+            sheet.add(grey_of(film), shown, pair.target, figures, [pair.reference])
+        return sheet.validation
 
 
 def train(recipe: StylizationRecipe, *, resume: bool = False, on_step: OnStep | None = None) -> Path:
@@ -187,24 +164,23 @@ def train(recipe: StylizationRecipe, *, resume: bool = False, on_step: OnStep | 
     """
     _check(recipe)
     output = recipe.loop.output
-    started = (output / "last.pt").exists()
-    if resume and not started and not (output / "transfer" / "last.pt").exists():
-        raise InputError(f"{output} holds no checkpoint to resume from")
+    if resume:
+        check_resumable(output, "transfer")
     for part, path, without in (
         ("VGG19", recipe.vgg19, "encoder trained from scratch"),
         ("Zhang et al.", recipe.zhang, "colorization sub-net trained from scratch"),
     ):
         log.info("%s: %s", part, f"none, {without}" if path is None else path)
     pairs = load_pairs(recipe.data, size=recipe.size, stills=recipe.stills)
-    _tell(pairs)
+    pairs.tell("pairs")
     transfer = recipe.transfer or _train_transfer(recipe, pairs, on_step, resume=resume)
     pictures = _singles(pairs)
-    steps = _steps(recipe.loop.steps, recipe.epochs, len(pictures), recipe.batch)
-    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps))
+    recipe = replace(recipe, loop=for_epochs(recipe.loop, recipe.epochs, len(pictures), recipe.batch))
+    steps = recipe.loop.steps
     task = ColorizationTask(recipe, pairs.validation)
     take_transfer(task.network, transfer)
     loop = FallingLoop(task, recipe.loop, dropping)
-    if resume and started:
+    if resume and (output / LAST).exists():
         loop.resume()
     _write_card(recipe, task.network, pairs)
     dataset = HintCrops(
@@ -214,10 +190,7 @@ def train(recipe: StylizationRecipe, *, resume: bool = False, on_step: OnStep | 
         sparsest=recipe.sparsest,
         densest=recipe.densest,
         empty_from=steps - round(steps * recipe.empty),
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
+        **loop.numbering,
     )
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 
@@ -226,24 +199,15 @@ def _train_transfer(recipe: StylizationRecipe, pairs: PairSet, on_step: OnStep |
     folder = recipe.loop.output / "transfer"
     log.info("transfer sub-net: none, it is trained first, in %s", folder)
     pictures = _singles(pairs)
-    steps = _steps(recipe.loop.steps, recipe.transfer_epochs, len(pictures), recipe.transfer_batch)
-    changed = replace(recipe.loop, output=folder, steps=steps, rate=recipe.transfer_rate, start_from=None)
-    recipe = replace(recipe, loop=changed)
+    loop_recipe = for_epochs(recipe.loop, recipe.transfer_epochs, len(pictures), recipe.transfer_batch)
+    recipe = replace(recipe, loop=replace(loop_recipe, output=folder, rate=recipe.transfer_rate, start_from=None))
     seeded(recipe.loop.seed)
     task = TransferTask(recipe.width, recipe.reconstruction, recipe.perceptual, recipe.vgg19, pairs.validation)
     loop = FallingLoop(task, recipe.loop, halving)
-    if resume and (folder / "last.pt").exists():
+    if resume and (folder / LAST).exists():
         loop.resume()
     _write_card(recipe, task.network, pairs)
-    dataset = Crops(
-        pictures,
-        recipe.transfer_batch,
-        recipe.size,
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
-    )
+    dataset = Crops(pictures, recipe.transfer_batch, recipe.size, **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 
 
@@ -270,28 +234,12 @@ def _singles(pairs: PairSet) -> list[Bytes]:
     return [picture for pair in pairs.train for picture in (pair.reference, pair.target)]
 
 
-def _steps(most: int, epochs: int, pictures: int, batch: int) -> int:
-    return min(epochs * -(-pictures // batch), most)
-
-
 def _write_card(recipe: StylizationRecipe, network: nn.Module, pairs: PairSet) -> None:
-    counts = {"train": len(pairs.train), "validation": len(pairs.validation), "skipped": len(pairs.skipped)}
     write_card(
         recipe.loop.output,
         recipe.model,
         network,
         recipe=asdict(recipe),
         pretrained={part: checksum(getattr(recipe, part)) for part in ("vgg19", "zhang", "transfer")},
-        data=counts | {"grey": pairs.grey},
+        data=pairs.counts,
     )
-
-
-def _tell(pairs: PairSet) -> None:
-    log.info(
-        "%d pairs to train on, %d to validate on, %d files skipped, %d grey pairs left out",
-        *(len(pairs.train), len(pairs.validation), len(pairs.skipped), pairs.grey),
-    )
-    for line in pairs.skipped:
-        log.warning("skipped %s", line)
-    if len(pairs.train) + len(pairs.validation) < FEW:
-        log.warning("with fewer than %d pairs the figures cannot be compared with those of others", FEW)

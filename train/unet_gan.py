@@ -7,7 +7,6 @@ what neither prints is that of Isola et al. 2017. The generator minimizes the no
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,12 +20,13 @@ from torch.utils.data import DataLoader
 from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.unet_gan.attention import STRIDE, AttentionUnetGanNetwork
 from streamcolor.colorizers.unet_gan.unet import DEPTH, WIDTH, UnetGanNetwork
-from streamcolor.errors import CallError, InputError
+from streamcolor.errors import CallError
 from streamcolor.train.adversarial import AdversarialLoop, AdversarialRecipe, AdversarialTask, adversarial, initialize
 from streamcolor.train.card import checksum, write_card
 from streamcolor.train.discriminators import PatchDiscriminator
-from streamcolor.train.labeled import Labeled, LabeledBatches, load_labeled, score, tell
-from streamcolor.train.loop import Batch, LoopRecipe, Validation, seeded
+from streamcolor.train.labeled import Labeled, LabeledBatches, load_labeled, score
+from streamcolor.train.loop import Batch, LoopRecipe, Validation, check_resumable, seeded
+from streamcolor.train.schedules import for_epochs, plain_adam
 
 log = logging.getLogger(__name__)
 
@@ -69,17 +69,7 @@ def as_published(model: UnetGanModel, loop: LoopRecipe) -> AdversarialRecipe:
 
     The discriminator of attention-unet-gan learns at a "quite small" rate (section 3.3.3): a tenth of the generator's.
     """
-    return adversarial(
-        loop,
-        rate=RATE,
-        critic_rate=DISCRIMINATOR_RATES[model],
-        warmup=1,
-        schedule="constant",
-        betas=(0.5, 0.999),
-        weight_decay=0.0,
-        average=0.0,
-        clip=math.inf,
-    )
+    return adversarial(plain_adam(loop, RATE, (0.5, 0.999)), critic_rate=DISCRIMINATOR_RATES[model])
 
 
 def build(recipe: UnetGanRecipe) -> Generator:
@@ -165,14 +155,13 @@ def train(
             f"take a multiple of {multiple_of(recipe)}"
         )
     output = recipe.loop.output
-    if resume and not (output / "last.pt").exists():
-        raise InputError(f"{output} holds no checkpoint to resume from")
-    found = load_labeled(recipe.data, size=recipe.size, labels=False)
-    tell(found)
-    batches = -(-len(found.train) // recipe.batch)
-    steps = recipe.loop.steps if recipe.epochs is None else min(recipe.epochs * batches, recipe.loop.steps)
+    if resume:
+        check_resumable(output)
+    found = load_labeled(recipe.data, size=recipe.size, labels=False, filtering="bicubic")
+    found.tell("pictures")
+    loop_recipe = for_epochs(recipe.loop, recipe.epochs, len(found.train), recipe.batch)
     rate = recipe.loop.critic_rate if recipe.discriminator_rate is None else recipe.discriminator_rate
-    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps, critic_rate=rate))
+    recipe = replace(recipe, loop=replace(loop_recipe, critic_rate=rate))
     task = UnetGanTask(recipe, found.validation)
     if recipe.pretrain is None:
         log.info("pretraining: none, the generator starts at random")
@@ -190,15 +179,7 @@ def train(
         pretrained={"generator": checksum(recipe.pretrain)},
         data=found.counts,
     )
-    dataset = LabeledBatches(
-        found.train,
-        recipe.batch,
-        flip=recipe.flip,
-        seed=recipe.loop.seed,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
-    )
+    dataset = LabeledBatches(found.train, recipe.batch, flip=recipe.flip, **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.ends import Bytes
-from streamcolor.train.paired import Pair, PairBatches, as_rgb
+from streamcolor.train.paired import Pair, as_rgb
 
 ENLARGED = 286 / 256
 """What is cropped is enlarged by this first (Gao et al. 2020, section 4.2)."""
@@ -27,25 +26,17 @@ def jittered(picture: Bytes, rng: np.random.Generator) -> Bytes:
     return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
-class UnpairedBatches(PairBatches):
+class UnpairedBatches(ShuffledBatches[Pair]):
     """Endless batches of ``film`` and ``color``, both color pictures (B, 3, size, size) in [0, 1], unrelated.
 
-    In an epoch every picture comes once in either, in two orders, jittered. Batch number n is a pure function of
-    (seed, n), see ``PairBatches``.
+    In an epoch every picture comes once in either, in two orders, jittered.
     """
-
-    def __init__(
-        self, pictures: Sequence[Pair], batch: int, *, seed: int = 0, start: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
-        super().__init__(pictures, batch, as_rgb, seed=seed, start=start, rank=rank, world=world)
 
     def sample(self, number: int) -> dict[str, Tensor]:
         """The batch of this number."""
-        epoch, place = divmod(number, self.epoch)
         drawn = {}
         for domain, name in enumerate(("film", "color")):
-            order = np.random.default_rng((self.seed, epoch, domain)).permutation(len(self.pairs))
-            chosen = order[place * self.batch : (place + 1) * self.batch]
-            rng = np.random.default_rng((self.seed, epoch, domain, place))
-            drawn[name] = torch.stack([as_rgb(jittered(self.pairs[n].target, rng)) for n in chosen.tolist()])
+            epoch, chosen = self.shuffled(number, domain)
+            rng = np.random.default_rng((self.seed, epoch, domain, number % self.epoch))
+            drawn[name] = torch.stack([as_rgb(jittered(self.items[n].target, rng)) for n in chosen])
         return drawn

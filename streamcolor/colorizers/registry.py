@@ -211,7 +211,7 @@ def create(
     from streamcolor.colorizers.stabilization import FrameWise
 
     kind = _home(model)
-    file = shipped_weights(model) if weights is None else _in_run(weights)
+    file = weights_of(model, weights)
     options = {"stabilize": stabilize} if issubclass(kind, FrameWise) else {}
     colorizer: Colorizer = kind(file, device, precision, **options)
     return colorizer
@@ -220,6 +220,11 @@ def create(
 def _home(model: Model) -> Any:
     module, _, name = model.home.partition(":")
     return getattr(import_module(module), name)
+
+
+def weights_of(model: Model, weights: Path | None) -> Path:
+    """The file that ships, or the one that was given, or the one in a given folder of a training run."""
+    return shipped_weights(model) if weights is None else _in_run(weights)
 
 
 def _in_run(weights: Path) -> Path:

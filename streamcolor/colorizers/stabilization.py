@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import cv2
@@ -19,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from streamcolor.colorizers.cache import Entry, ReferenceCache
+from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.tracks import Float32, agreement, flow_between, sample, to_grey
 from streamcolor.frame import Chroma
 
@@ -30,37 +32,64 @@ Self = TypeVar("Self", bound="FrameWise")  # type: ignore[type-arg]
 SPAN = 8
 """The chroma of a frame weighs at least 1 / SPAN."""
 
+GUIDED, GUESSED = 0.3, 0.1
+"""Confidence of networks that do not say how sure they are: a reference makes a color likelier than none."""
+
 # Belief fades over so many pixels (standard deviation) towards the border of a region, so that no seam shows.
 _SOFT = 2.0
 # A flow that is believed in less of the picture than this is chance: a cut that nobody noticed, or a flash.
 _LEAST_BELIEVED = 0.25
 
 
+def frame_wise(model_id: str, *, references: bool, size: int = 256) -> ColorizerInfo:
+    """What a caller must know of a model that colors every frame for itself, of any size: see ``ColorizerInfo``."""
+    return ColorizerInfo(model_id, references, size, 1, "Apache-2.0", CachePolicy(recent=1))
+
+
 class FrameWise(ABC, Generic[Network]):
     """A network that colors every frame for itself, behind the contract; its policy keeps one recent entry.
 
-    A model says in ``color`` what it makes of a frame and, if references guide it, in ``encode`` what is kept of one.
+    A model says in ``network_for`` which network some weights are of, in ``color`` what it makes of a frame and, if
+    references guide it, in ``encode`` what is kept of one.
     """
 
     info: ColorizerInfo
     at_once: ClassVar[int] = 4
     """Most references that a frame is colored from, so that a shot may have any number of them."""
 
-    def __init__(self, network: Network, device: str, precision: Precision, *, stabilize: bool) -> None:
-        """network: in evaluation mode. stabilize: average the chroma along the motion, see the module."""
+    def __init__(
+        self, weights: Path, device: str = "cpu", precision: Precision = "fp32", *, stabilize: bool = True
+    ) -> None:
+        """weights: a safetensors file of the model's network. stabilize: average the chroma along the motion.
+
+        Raises InputError when it is the file of something else.
+        """
+        tensors = read_weights(weights, self.info.id)
+        network = loaded(self.network_for(tensors), tensors, weights, self.info.id)
+        self._work_with(network, device, precision, stabilize=stabilize)
+
+    @classmethod
+    def around(
+        cls: type[Self], network: Network, device: str = "cpu", precision: Precision = "fp32", *, stabilize: bool = True
+    ) -> Self:
+        """A colorizer that works with a network in evaluation mode as it is, without a file of weights."""
+        colorizer = cls.__new__(cls)
+        colorizer._work_with(network, device, precision, stabilize=stabilize)
+        return colorizer
+
+    def _work_with(self, network: Network, device: str, precision: Precision, *, stabilize: bool) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.precision = precision
         self.stabilize = stabilize
 
     @classmethod
-    def around(
-        cls: type[Self], network: Network, device: str = "cpu", precision: Precision = "fp32", *, stabilize: bool = True
-    ) -> Self:
-        """A colorizer that works with a network as it is, without a file of weights."""
-        colorizer = cls.__new__(cls)
-        FrameWise.__init__(colorizer, network, device, precision, stabilize=stabilize)
-        return colorizer
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> Network:
+        """A network of the size that these weights, by their names and shapes, were trained at.
+
+        Where they do not tell, it is that of the paper, and then they do not fit.
+        """
+        raise NotImplementedError
 
     def encode(self, reference: Reference) -> Entry:
         """See ``Colorizer.encode``; a model that nothing guides keeps nothing of it."""
@@ -83,6 +112,12 @@ class FrameWise(ABC, Generic[Network]):
         """Mixed precision where it is asked for."""
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+
+
+def evenly(ab: Tensor, confidence: float) -> Chroma:
+    """Chroma from a* and b* (2, h, w) on any device, clipped to [-110, 110], with one confidence everywhere."""
+    ab = ab.float().clamp(-110, 110).cpu()
+    return Chroma(ab, torch.full((1, *ab.shape[1:]), confidence))
 
 
 def nearest(references: Sequence[Entry], frame: int, count: int) -> Sequence[Entry]:

@@ -97,22 +97,30 @@ def export_graphs(colorizer: Propagator, folder: Path, kind: str, height: int, w
     written = []
     for name, module, arguments, ins, outs in graphs:
         path = folder / f"{name}.{'onnx' if kind == 'onnx' else 'ts'}"
-        with replaced(path) as part:
-            if kind == "onnx":
-                _onnx(module, arguments, ins, outs, part)
-            else:
-                _torchscript(module, arguments, part)
-        with torch.no_grad():
-            results = module(*arguments)
-        description[name] = {
-            "file": path.name,
-            "inputs": {n: list(t.shape) for n, t in zip(ins, arguments, strict=True)},
-            "outputs": {n: list(t.shape) for n, t in zip(outs, results, strict=True)},
-        }
+        description[name] = write_graph(module, arguments, ins, outs, path)
         written.append(path)
     with replaced(folder / "graphs.json") as part:
         part.write_text(json.dumps({"model": colorizer.info.id, **description, "meaning": MEANING}, indent=1))
     return [*written, folder / "graphs.json"]
+
+
+def write_graph(
+    module: nn.Module, arguments: tuple[Tensor, ...], ins: tuple[str, ...], outs: tuple[str, ...], path: Path
+) -> dict[str, object]:
+    """Write a graph, ``.onnx`` or ``.ts`` by its name; its file and the shapes of what goes in and out."""
+    with replaced(path) as part:
+        if path.suffix == ".onnx":
+            _onnx(module, arguments, ins, outs, part)
+        else:
+            _torchscript(module, arguments, part)
+    with torch.no_grad():
+        results = module(*arguments)
+    results = (results,) if isinstance(results, Tensor) else results
+    return {
+        "file": path.name,
+        "inputs": {n: list(t.shape) for n, t in zip(ins, arguments, strict=True)},
+        "outputs": {n: list(t.shape) for n, t in zip(outs, results, strict=True)},
+    }
 
 
 def _torchscript(module: nn.Module, arguments: tuple[Tensor, ...], path: Path) -> None:

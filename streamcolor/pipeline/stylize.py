@@ -19,12 +19,12 @@ from torch import Tensor
 
 from streamcolor.color.convert import grey_lightness
 from streamcolor.color.standards import Matrix
+from streamcolor.colorizers.lab import lab_to_rgb, rgb_to_lab
 from streamcolor.colorizers.padding import at_multiples, padded
 from streamcolor.colorizers.registry import choose_device
 from streamcolor.colorizers.rgb import color_picture
 from streamcolor.colorizers.stylization import Stylization
 from streamcolor.colorizers.stylization.colorizer import multiple_for
-from streamcolor.colorizers.stylization.lab import lab_to_rgb, rgb_to_lab
 from streamcolor.colorizers.stylization.labels import padded_mask, regions
 from streamcolor.colorizers.stylization.matching import Variant
 from streamcolor.colorizers.stylization.network import StylizationNetwork

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,9 @@ from streamcolor.colorizers.agin import Agin
 from streamcolor.colorizers.agin.attention import ClassActivation, heat_map
 from streamcolor.colorizers.agin.network import AginNetwork
 from streamcolor.colorizers.agin.normalization import AdaptiveNorm, GroupInstanceNorm, LearnedNorm
-from streamcolor.colorizers.cache import ReferenceCache
-from streamcolor.colorizers.contract import Reference
 from streamcolor.errors import InputError
 
-from scenes import pictures, reference
+from scenes import pictures
 
 
 @pytest.fixture(autouse=True)
@@ -133,18 +130,6 @@ def test_without_attention_features_go_on_as_they_are() -> None:
     assert logits is None and colored.shape == (1, 3, 16, 16)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (45, 71), (17, 31), (8, 9), (7, 40), (3, 40), (1, 1)])
-def test_films_of_any_size(size: tuple[int, int]) -> None:
-    made = Agin.around(small())
-    here = torch.rand(1, 1, *size) * 100
-    cache = ReferenceCache(made.info.policy)
-    cache.start_shot([made.encode(reference(here))])
-    chroma, entry = made.step(here, cache, 0)
-    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
-    assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
-    assert entry is not None and entry.frame == 0
-
-
 def test_colors_are_those_of_the_picture_that_the_network_emits() -> None:
     class Orange(nn.Module):
         def forward(self, picture: torch.Tensor) -> torch.Tensor:
@@ -154,41 +139,6 @@ def test_colors_are_those_of_the_picture_that_the_network_emits() -> None:
     chroma = Agin.around(Orange()).color(torch.tensor([0.0, 50.0, 100.0]).expand(1, 1, 9, 3), [])
     # sRGB (1, 0.5, 0) in CIELAB by skimage.color.rgb2lab.
     torch.testing.assert_close(chroma.ab.mean((1, 2)), torch.tensor([43.14, 73.93]), atol=0.1, rtol=0)
-
-
-def test_references_are_accepted_and_ignored() -> None:
-    made = Agin.around(small())
-    here = pictures(1)[0]
-    warm = reference(here)
-    cold = Reference(warm.lightness, -warm.ab, warm.opaque, 0)
-    colors = [made.color(here, entries).ab for entries in ([], [made.encode(warm)], [made.encode(cold)])]
-    assert torch.equal(colors[0], colors[1]) and torch.equal(colors[1], colors[2])
-    assert not made.info.references
-
-
-def test_a_cache_that_was_saved_goes_on_as_if_nothing_had_happened() -> None:
-    frames = pictures(5)
-    made = Agin.around(small())
-    cache = ReferenceCache(made.info.policy)
-    for number in range(5):
-        if number == 3:
-            moved = ReferenceCache.restore(cache.snapshot())
-        chroma, entry = made.step(frames[number], cache, number)
-        cache.remember(entry)
-        if number >= 3:
-            again, entry = made.step(frames[number], moved, number)
-            moved.remember(entry)
-            assert torch.equal(chroma.ab, again.ab)
-            assert not torch.equal(chroma.ab, made.color(frames[number], []).ab)
-
-
-def test_mixed_precision_is_near() -> None:
-    here, network = pictures(1)[0], small()
-    exact, mixed = (
-        Agin.around(network, "cpu", p).step(here, ReferenceCache(Agin.info.policy), 0)[0] for p in ("fp32", "bf16")
-    )
-    assert mixed.ab.dtype == torch.float32
-    assert 0 < (exact.ab - mixed.ab).abs().mean() < 3
 
 
 @pytest.mark.parametrize(
@@ -213,25 +163,3 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"nonsense")
     with pytest.raises(InputError, match="does not hold the weights of agin"):
         Agin(file)
-
-
-def test_torchscript_agrees() -> None:
-    network, given = small(), torch.rand(1, 3, 48, 64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(network, given)
-    for picture in (given, torch.rand(1, 3, 80, 96)):
-        torch.testing.assert_close(traced(picture), network(picture), atol=1e-3, rtol=0)
-
-
-def test_onnx_agrees(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    network, given = small(), torch.rand(1, 3, 48, 64)
-    file = tmp_path / "network.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(network, (given,), str(file), dynamo=True, verbose=False)
-    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    result = session.run(None, {session.get_inputs()[0].name: given.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(result), network(given), atol=1e-3, rtol=0)

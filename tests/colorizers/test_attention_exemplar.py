@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import cv2
@@ -197,21 +196,6 @@ def test_what_a_variant_leaves_out_learns_nothing() -> None:
         assert {".".join(name.split(".")[:2]) for name in without} == idle
 
 
-def test_features_of_zhang_have_their_places() -> None:
-    features = Features(8)
-    tensors = {name.replace("b", "model", 1): torch.randn(value.shape) for name, value in features.state_dict().items()}
-    tensors["model1.0.weight"] = torch.randn(8, 4, 3, 3)
-    tensors["model7.0.weight"] = torch.randn(3)
-    # As in the published file, which does not count batches.
-    tensors = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
-    features.take(tensors, "siggraph17.pth")
-    assert torch.equal(features.b1[0].weight, tensors["model1.0.weight"][:, :1])
-    assert torch.equal(features.b6[6].running_var, tensors["model6.6.running_var"])
-    del tensors["model4.2.bias"]
-    with pytest.raises(InputError, match=r"siggraph17\.pth does not hold .* model4\.2\.bias"):
-        features.take(tensors, "siggraph17.pth")
-
-
 @pytest.mark.parametrize("size", [(64, 96), (45, 71), (17, 31), (3, 40), (1, 1)])
 def test_films_of_any_size(size: tuple[int, int]) -> None:
     made = AttentionExemplar.around(small())
@@ -247,25 +231,6 @@ def test_a_reference_is_encoded_once_and_that_changes_nothing() -> None:
     }
     for frame in frames:
         assert torch.equal(made.color(frame, [entry]).ab, made.color(frame, [made.encode(reference(frames[0]))]).ab)
-
-
-def test_a_cache_that_was_saved_goes_on_as_if_nothing_had_happened() -> None:
-    frames = pictures(4)
-    made = AttentionExemplar.around(small())
-    cache = ReferenceCache(made.info.policy)
-    cache.start_shot([made.encode(reference(frames[0]))])
-    for number in range(2):
-        cache.remember(made.step(frames[number], cache, number)[1])
-    moved = ReferenceCache.restore(cache.snapshot())
-    for number in (2, 3):
-        results = []
-        for memory in (cache, moved):
-            chroma, entry = made.step(frames[number], memory, number)
-            memory.remember(entry)
-            results.append(chroma)
-        assert torch.equal(results[0].ab, results[1].ab)
-        # What a frame gets depends on the frames before it.
-        assert not torch.equal(results[0].ab, made.color(frames[number], cache.permanent).ab)
 
 
 def test_several_references_are_one_longer_one_and_transparent_parts_say_nothing() -> None:
@@ -330,27 +295,3 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
 def inputs() -> tuple[Tensor, ...]:
     lightness, ab = scene(48, 64)
     return lightness, lightness[..., :32, :40].contiguous(), ab[..., :32, :40].contiguous(), prior(ab)
-
-
-def test_torchscript_agrees() -> None:
-    network, given = small(), inputs()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(network, given)
-    for one, other in zip(traced(*given), network(*given), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
-
-
-def test_onnx_agrees(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    network, given = small(), inputs()
-    file = tmp_path / "network.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(network, given, str(file), dynamo=True, verbose=False)
-    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
-    results = session.run(None, dict(zip(names, (t.numpy() for t in given), strict=True)))
-    for result, expected in zip(results, network(*given), strict=True):
-        torch.testing.assert_close(torch.from_numpy(result), expected, atol=1e-3, rtol=0)

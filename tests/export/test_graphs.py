@@ -64,7 +64,7 @@ def test_onnx_agrees(colorizer: Propagator, tmp_path: Path) -> None:
 
 def test_what_is_not_a_graph_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cases = (
-        (["torchscript", "--model", "flow"], "has no graph", 2),
+        (["torchscript", "--model", "flow"], "no graph to export", 2),
         (["tflite"], "choose onnx or torchscript", 2),
         (["onnx", "--film", "1920"], "not a size", 2),
         (["onnx", "--output", "/proc/graphs"], "cannot be made", 4),

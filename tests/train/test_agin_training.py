@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
 from streamcolor.colorizers.agin import Agin
@@ -241,41 +240,6 @@ def test_a_short_run_writes_what_can_be_used(stills: Path, tmp_path: Path) -> No
     made = Agin(weights)
     chroma = made.color(torch.rand(1, 1, 40, 56) * 100, [])
     assert chroma.ab.shape == (2, 40, 56) and torch.isfinite(chroma.ab).all()
-
-
-def test_epochs_bound_the_steps(stills: Path, tmp_path: Path) -> None:
-    seen = []
-    made = recipe(stills, tmp_path, 100, epochs=2, batch=4, cam=False)
-    train(made, on_step=lambda step, _: seen.append(step))
-    assert seen == [1, 2, 3, 4]
-
-
-class Stopped(Exception):
-    pass
-
-
-def test_a_run_that_is_stopped_ends_with_the_same_weights(stills: Path, tmp_path: Path) -> None:
-    """Both generators, all critics and what is known of their spectral norms."""
-    losses: dict[str, list[dict[str, float]]] = {}
-
-    def noted(name: str, until: int | None = None):
-        def on_step(step: int, means: dict[str, float]) -> None:
-            losses.setdefault(name, []).append(dict(means))
-            if step == until:
-                raise Stopped
-
-        return on_step
-
-    whole = load_file(train(recipe(stills, tmp_path / "whole", 5), on_step=noted("whole")))
-    made = recipe(stills, tmp_path / "half", 5)
-    with pytest.raises(Stopped):
-        train(made, on_step=noted("half", until=3))
-    resumed = load_file(train(made, resume=True, on_step=noted("rest")))
-    assert len(losses["rest"]) == 3
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
-    states = [torch.load(tmp_path / name / "last.pt", weights_only=True)["task"] for name in ("whole", "half")]
-    assert any("parametrizations" in name and name.endswith("._u") for name in states[0])
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 @torch.no_grad()

@@ -22,7 +22,6 @@ from streamcolor.errors import CallError, InputError
 from streamcolor.train.hints import Crops, HintCrops
 from streamcolor.train.loop import Loop, LoopRecipe
 from streamcolor.train.paired import Pair, as_lab, as_rgb
-from streamcolor.train.pretrained import VGG19, take_vgg19, take_zhang
 from streamcolor.train.reconstruction import TransferTask
 from streamcolor.train.stylization import (
     ColorizationTask,
@@ -33,6 +32,7 @@ from streamcolor.train.stylization import (
     halving,
     train,
 )
+from streamcolor.train.vgg19 import PLACES
 
 WIDTH = 4
 
@@ -63,7 +63,7 @@ def vgg19(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     file = tmp_path_factory.mktemp("vgg19") / "vgg19.pth"
     encoder = TransferNetwork(WIDTH).encoder
-    state = {f"features.{VGG19[name]}.{kind}": value for name in VGG19 for kind, value in layer(encoder[name])}
+    state = {f"features.{PLACES[name]}.{kind}": value for name in encoder for kind, value in layer(encoder[name])}
     torch.save(state | {"classifier.6.bias": torch.zeros(1000)}, file)
     return file
 
@@ -149,48 +149,6 @@ def test_the_losses_of_the_decoder_are_the_written_ones(vgg19: Path) -> None:
     assert terms["perceptual"].item() == pytest.approx(0.2 * sum(squares), rel=1e-5)
 
 
-def test_vgg19_comes_by_torchvisions_names(vgg19: Path, tmp_path: Path) -> None:
-    network = TransferNetwork(WIDTH)
-    take_vgg19(network, vgg19)
-    state = torch.load(vgg19, weights_only=True)
-    assert torch.equal(network.encoder["conv1_2"].weight, state["features.2.weight"])
-    assert torch.equal(network.encoder["conv3_4"].bias, state["features.16.bias"])
-    assert torch.equal(network.encoder["conv4_1"].weight, state["features.19.weight"])
-    safe = tmp_path / "vgg19.safetensors"
-    save_file(state, safe)
-    take_vgg19(network, safe)
-    with pytest.raises(InputError, match=r"not hold the weights of VGG19: it has in shape .* features.0.weight"):
-        take_vgg19(TransferNetwork(8), vgg19)
-    del state["features.7.bias"]
-    torch.save(state, tmp_path / "less.pth")
-    with pytest.raises(InputError, match=r"it lacks features.7.bias"):
-        take_vgg19(network, tmp_path / "less.pth")
-
-
-@pytest.mark.parametrize("inward", [1, 4])
-def test_the_first_blocks_come_from_zhang(inward: int, tmp_path: Path) -> None:
-    """The network of 2016 sees lightness alone: with its weights, hints and mask change nothing at first."""
-    torch.manual_seed(5)
-    state = {n: v.clone() for n, v in ColorizationNetwork(WIDTH).state_dict().items() if not n.startswith("model10")}
-    state["model1.0.weight"] = state["model1.0.weight"][:, :inward].clone()
-    state = {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
-    torch.save(state, tmp_path / "zhang.pth")
-    torch.manual_seed(6)
-    network = ColorizationNetwork(WIDTH)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    take_zhang(network, tmp_path / "zhang.pth")
-    after = network.state_dict()
-    moved = {n.partition(".")[0] for n in after if not torch.equal(before[n], after[n])}
-    assert moved == {"model1", "model2", "model3", "model4"}
-    assert torch.equal(after["model1.0.weight"][:, :inward], state["model1.0.weight"])
-    assert (after["model1.0.weight"][:, inward:] == 0).all()
-    assert torch.equal(after["model4.6.running_var"], state["model4.6.running_var"])
-    del state["model3.2.weight"]
-    torch.save(state, tmp_path / "zhang.pth")
-    with pytest.raises(InputError, match=r"Zhang et al. 2016 or 2017: it lacks model3.2.weight"):
-        take_zhang(network, tmp_path / "zhang.pth")
-
-
 def test_the_colorization_sub_net_learns_by_equation_2_alone(tmp_path: Path) -> None:
     made = recipe(tmp_path, tmp_path, 40)
     task = ColorizationTask(made)
@@ -234,32 +192,6 @@ def test_a_short_run_writes_what_can_be_used(stills: Path, tmp_path: Path, vgg19
         reused = load_file(train(recipe(stills, again, 1, transfer=file)))
         assert not (again / "transfer").exists()
         assert torch.equal(reused["transfer.decoder.d1_1.bias"], first["decoder.d1_1.bias"])
-
-
-class Stopped(Exception):
-    pass
-
-
-@pytest.mark.parametrize("stage", ["transfer", "colorization"])
-def test_a_run_that_is_stopped_ends_with_the_same_weights(stage: str, stills: Path, tmp_path: Path) -> None:
-    """Stopped in step 5 while the last checkpoint is of step 4, in either stage; the last two steps have no hints."""
-    whole = load_file(train(recipe(stills, tmp_path / "whole", 6)))
-    calls = []
-
-    def stop(step: int, means: dict[str, float]) -> None:
-        calls.append(step)
-        if calls == [*range(1, 6)] if stage == "transfer" else calls == [*range(1, 7), *range(1, 6)]:
-            raise Stopped
-
-    made = recipe(stills, tmp_path / "half", 6)
-    with pytest.raises(Stopped):
-        train(made, on_step=stop)
-    calls = []
-    resumed = load_file(train(made, resume=True, on_step=stop))
-    assert calls == ([5, 6, *range(1, 7)] if stage == "transfer" else [5, 6])
-    assert whole.keys() == resumed.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, resumed[name]), name
 
 
 @pytest.mark.parametrize(("empty", "steps", "seen"), [(0.0, 2, True), (0.5, 2, True), (1.0, 2, False)])

@@ -168,28 +168,6 @@ def test_weights_to_start_from_must_all_be_there(stills: Path, tmp_path: Path) -
         train(recipe(stills, tmp_path / "run", 1, pretrain=file))
 
 
-class Stopped(Exception):
-    pass
-
-
-@pytest.mark.parametrize("model", KINDS)
-def test_a_run_that_is_stopped_ends_with_the_same_weights(model: UnetGanModel, stills: Path, tmp_path: Path) -> None:
-    """Stopped in step 5 while the last checkpoint is of step 4; dropout and the discriminator go on too."""
-    whole = load_file(train(recipe(stills, tmp_path / "whole", 6, model, depth=6)))
-
-    def stop(step: int, means: dict[str, float]) -> None:
-        if step == 5:
-            raise Stopped
-
-    made, calls = recipe(stills, tmp_path / "half", 6, model), []
-    with pytest.raises(Stopped):
-        train(made, on_step=stop)
-    resumed = load_file(train(made, resume=True, on_step=lambda step, means: calls.append(step)))
-    assert calls == [5, 6] and whole.keys() == resumed.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, resumed[name]), name
-
-
 def test_a_rate_for_the_discriminator(stills: Path, tmp_path: Path) -> None:
     """0: it stays what it was, but for its batch statistics."""
     made = recipe(stills, tmp_path / "run", 2, discriminator_rate=0.0)
@@ -199,12 +177,6 @@ def test_a_rate_for_the_discriminator(stills: Path, tmp_path: Path) -> None:
     for name, value in before.items():
         if name.endswith(("weight", "bias")):
             assert torch.equal(after[f"critics.{name}"], value), name
-
-
-def test_epochs_bound_the_steps(stills: Path, tmp_path: Path) -> None:
-    seen = []
-    train(recipe(stills, tmp_path, 100, epochs=2), on_step=lambda step, _: seen.append(step))
-    assert seen == [1, 2, 3, 4]
 
 
 @torch.no_grad()

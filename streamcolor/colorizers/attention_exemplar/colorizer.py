@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,16 +10,11 @@ from torch import Tensor
 from streamcolor.colorizers.attention_exemplar.bins import soft_histogram
 from streamcolor.colorizers.attention_exemplar.features import STRIDE, at_grid
 from streamcolor.colorizers.attention_exemplar.network import AB, AttentionExemplarNetwork, Variant
-from streamcolor.colorizers.cache import CachePolicy, Entry
-from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
-from streamcolor.colorizers.loading import loaded, read_weights
+from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.padding import at_multiples, padded
-from streamcolor.colorizers.stabilization import FrameWise
-from streamcolor.errors import InputError
+from streamcolor.colorizers.stabilization import GUESSED, GUIDED, FrameWise, frame_wise
 from streamcolor.frame import Chroma
-
-# The gate says where a color comes from, not how good it is: one of a reference is likelier than one of the database.
-GUIDED, GUESSED = 0.3, 0.1
 
 
 class AttentionExemplar(FrameWise[AttentionExemplarNetwork]):
@@ -30,22 +24,18 @@ class AttentionExemplar(FrameWise[AttentionExemplarNetwork]):
     the database colors alone, every color being as likely.
     """
 
-    info = ColorizerInfo(
-        id="attention-exemplar",
-        references=True,
-        size=256,
-        size_multiple=1,
-        license="Apache-2.0",
-        policy=CachePolicy(recent=1),
-    )
+    info = frame_wise("attention-exemplar", references=True)
 
-    def __init__(
-        self, weights: Path, device: str = "cpu", precision: Precision = "fp32", *, stabilize: bool = True
-    ) -> None:
-        """weights: a safetensors file of ``AttentionExemplarNetwork``. Raises InputError when it is not one."""
-        tensors = read_weights(weights, self.info.id)
-        network = loaded(network_for(tensors, weights), tensors, weights, self.info.id)
-        super().__init__(network, device, precision, stabilize=stabilize)
+    @classmethod
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> AttentionExemplarNetwork:
+        """See ``FrameWise.network_for``."""
+        try:
+            width = tensors["features.b1.0.weight"].shape[0]
+            centers = tensors["database.centers"]
+            dcm, prior, sparse = (bool(switch) for switch in tensors["switches"])
+        except (KeyError, IndexError, TypeError, ValueError):
+            return AttentionExemplarNetwork()
+        return AttentionExemplarNetwork(width, centers, Variant(dcm, prior, sparse))
 
     def encode(self, reference: Reference) -> Entry:
         """Its histogram, and keys and values of the places that are mostly opaque (half precision: they are many)."""
@@ -69,6 +59,7 @@ class AttentionExemplar(FrameWise[AttentionExemplarNetwork]):
 
         def colored(picture: Tensor) -> Tensor:
             result = self.network.color(picture, *tokens)
+            # The gate says where a color comes from, not how good it is.
             from_reference = result.gate[:, :1] * (GUIDED - GUESSED) + GUESSED
             return torch.cat([result.ab, at_grid(from_reference, (picture.shape[-2], picture.shape[-1]))], 1)
 
@@ -88,14 +79,3 @@ class AttentionExemplar(FrameWise[AttentionExemplarNetwork]):
         )
         histograms = torch.cat([entry.tensors["histogram"] for entry in references]).to(self.device)
         return keys, values, histograms.mean(0, keepdim=True)
-
-
-def network_for(tensors: Mapping[str, Tensor], path: Path) -> AttentionExemplarNetwork:
-    """A network of the size, bins and switches of some weights. Raises InputError for those of something else."""
-    try:
-        width = tensors["features.b1.0.weight"].shape[0]
-        centers = tensors["database.centers"]
-        dcm, prior, sparse = (bool(switch) for switch in tensors["switches"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"{path} does not hold the weights of attention-exemplar") from error
-    return AttentionExemplarNetwork(width, centers, Variant(dcm, prior, sparse))

@@ -5,14 +5,14 @@ Pictures are (B, C, H, W) with sides that are multiples of 8; lightness is (L* -
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamcolor.errors import InputError
+from streamcolor.colorizers.initialization import kaiming
+from streamcolor.colorizers.zhang import feature_blocks, features
 
 STRIDE = 8
 """Sides of a picture are multiples of this."""
@@ -21,58 +21,17 @@ WIDTH = 64
 """Channels of the first block at the paper's full size."""
 
 
-class Block(nn.Sequential):
-    """3 x 3 convolutions with ReLU, then batch normalization (Zhang et al. 2017)."""
-
-    def __init__(self, *channels: int, dilation: int = 1) -> None:
-        layers: list[nn.Module] = []
-        for inward, outward in pairwise(channels):
-            layers += [nn.Conv2d(inward, outward, 3, padding=dilation, dilation=dilation), nn.ReLU()]
-        super().__init__(*layers, nn.BatchNorm2d(channels[-1]))
-
-
 class Features(nn.Module):
     """F: the first six blocks of Zhang et al., "Real-Time User-Guided Image Colorization", for lightness alone."""
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
-        w = width
-        self.b1 = Block(1, w, w)
-        self.b2 = Block(w, 2 * w, 2 * w)
-        self.b3 = Block(2 * w, 4 * w, 4 * w, 4 * w)
-        self.b4 = Block(4 * w, 8 * w, 8 * w, 8 * w)
-        self.b5 = Block(8 * w, 8 * w, 8 * w, 8 * w, dilation=2)
-        self.b6 = Block(8 * w, 8 * w, 8 * w, 8 * w, dilation=2)
-        initialize(self)
+        self.b1, self.b2, self.b3, self.b4, self.b5, self.b6 = feature_blocks(1, width)
+        kaiming(self)
 
     def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
         """(B, 1, H, W) -> six maps with strides of 1, 2, 4, 8, 8, 8 and as many times ``width`` channels."""
-        b1 = self.b1(lightness)
-        b2 = self.b2(b1[:, :, ::2, ::2])
-        b3 = self.b3(b2[:, :, ::2, ::2])
-        b4 = self.b4(b3[:, :, ::2, ::2])
-        b5 = self.b5(b4)
-        return b1, b2, b3, b4, b5, self.b6(b5)
-
-    def take(self, tensors: Mapping[str, Tensor], name: str) -> None:
-        """Weights of Zhang et al. 2017 as published (``model1.0.weight`` ...); of the first layer what lightness meets.
-
-        Raises InputError when the file ``name`` holds something else.
-        """
-        own = self.state_dict()
-        given = {key.replace("model", "b", 1): value for key, value in tensors.items()}
-        first = given.get("b1.0.weight")
-        if first is not None and first.ndim == 4:
-            given["b1.0.weight"] = first[:, :1]
-        wrong = [key for key in own if key not in given or given[key].shape != own[key].shape]
-        # Files from before 2018 do not count batches.
-        wrong = [key for key in wrong if not key.endswith("num_batches_tracked")]
-        if wrong:
-            missing = wrong[0].replace("b", "model", 1)
-            raise InputError(
-                f"{name} does not hold the weights of Zhang et al. 2017: {missing} is missing or different"
-            )
-        self.load_state_dict({key: given.get(key, value) for key, value in own.items()})
+        return features((self.b1, self.b2, self.b3, self.b4, self.b5, self.b6), lightness)
 
 
 def described(features: Sequence[Tensor], lightness: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -140,7 +99,7 @@ class Decoder(nn.Module):
         self.at2 = Convolved(3 * w, w)
         self.up1 = Up(w, w // 2)
         self.at1 = Convolved(w // 2 + w + 1, w // 2)
-        initialize(self)
+        kaiming(self)
         # With PyTorch's smaller weights, so that training starts near grey.
         self.out = nn.Sequential(nn.Conv2d(w // 2, 2, 3, 1, 1), nn.Tanh())
 
@@ -151,12 +110,3 @@ class Decoder(nn.Module):
         up = self.at2(torch.cat([self.up2(up), b2], 1))
         colored: Tensor = self.out(self.at1(torch.cat([self.up1(up), b1, lightness], 1)))
         return colored
-
-
-def initialize(network: nn.Module) -> None:
-    """Kaiming's normal distribution for networks with ReLU; biases 0."""
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)

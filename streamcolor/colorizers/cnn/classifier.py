@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamcolor.colorizers.cnn.resnet import drawn, start_grey
+from streamcolor.colorizers.initialization import kaiming
 
 WIDTH, SIDE, CLASSES = 64, 224, 27
 """Of the paper: channels after the first layer, pixels of a square picture, classes of the training pictures."""
@@ -86,8 +86,7 @@ class ClassifierNetwork(nn.Module):
             *(layer(width, width // 2, norm=norm), nn.Conv2d(width // 2, 2, 3, 1, 1), nn.Sigmoid()),
             nn.Upsample(scale_factor=2),
         )
-        self.apply(drawn)
-        start_grey([part for part in self.colorization if isinstance(part, nn.Conv2d)][-1], 0)
+        kaiming(self)
 
     def forward(self, film: Tensor) -> tuple[Tensor, Tensor]:
         """L* / 100 (B, 1, side, side) -> colors and classes.

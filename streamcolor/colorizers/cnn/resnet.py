@@ -12,6 +12,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamcolor.colorizers.initialization import kaiming
+
 STRIDE = 8
 """Sides of a picture are multiples of this."""
 
@@ -19,21 +21,6 @@ WIDTH = 64
 """Channels after the first layer at the paper's size."""
 
 DecoderKind = Literal["upsample", "deconv"]
-
-
-def drawn(module: nn.Module) -> None:
-    """Kaiming's normal distribution over the inputs of a layer (He et al. 2015), biases 0: for networks of ReLUs."""
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
-def start_grey(last: nn.Module, bias: float) -> None:
-    """The layer that gives the colors, which no ReLU follows: near zero weights, so that training starts from grey."""
-    if isinstance(last, nn.Conv2d) and last.bias is not None:
-        nn.init.normal_(last.weight, 0, 0.01)
-        nn.init.constant_(last.bias, bias)
 
 
 class BasicBlock(nn.Module):
@@ -106,8 +93,7 @@ class ResnetCnnNetwork(nn.Module):
         super().__init__()
         self.encoder = ResnetFront(width)
         self.decoder = decoder(decoder_kind, width)
-        self.apply(drawn)
-        start_grey([part for part in self.decoder if isinstance(part, nn.Conv2d)][-1], 128 / 255)
+        kaiming(self)
 
     def forward(self, film: Tensor) -> Tensor:
         """L* / 100 (B, 1, H, W) -> (a* + 128) / 255 and (b* + 128) / 255 (B, 2, H, W), unbounded."""

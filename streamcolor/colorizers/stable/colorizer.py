@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streamcolor.colorizers.cache import CachePolicy, Entry
-from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
-from streamcolor.colorizers.loading import loaded, read_weights
+from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.contract import Precision, Reference
 from streamcolor.colorizers.padding import at_multiples, padded
 from streamcolor.colorizers.rgb import chroma_of, color_picture, grey_picture
-from streamcolor.colorizers.stabilization import FrameWise
+from streamcolor.colorizers.stabilization import GUESSED, GUIDED, FrameWise, evenly, frame_wise
 from streamcolor.colorizers.stable.network import (
     CHANNELS,
     STRIDE,
@@ -26,29 +25,16 @@ from streamcolor.colorizers.stable.network import (
 from streamcolor.errors import CallError
 from streamcolor.frame import Chroma
 
-# The networks say nothing of how sure they are: a reference makes a color likelier than none.
-GUIDED, GUESSED = 0.3, 0.1
-
 
 class UnetBasic(FrameWise[UnetBasicNetwork]):
     """Colors from what the network has learned alone; references are accepted and ignored."""
 
-    info = ColorizerInfo(
-        id="unet-basic",
-        references=False,
-        size=256,
-        size_multiple=1,
-        license="Apache-2.0",
-        policy=CachePolicy(recent=1),
-    )
+    info = frame_wise("unet-basic", references=False)
 
-    def __init__(
-        self, weights: Path, device: str = "cpu", precision: Precision = "fp32", *, stabilize: bool = True
-    ) -> None:
-        """weights: a safetensors file of ``UnetBasicNetwork``. Raises InputError when it is not one."""
-        tensors = read_weights(weights, self.info.id)
-        network = loaded(UnetBasicNetwork(space_of(tensors)), tensors, weights, self.info.id)
-        super().__init__(network, device, precision, stabilize=stabilize)
+    @classmethod
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> UnetBasicNetwork:
+        """See ``FrameWise.network_for``."""
+        return UnetBasicNetwork(space_of(tensors))
 
     def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
         """See ``FrameWise.color``; the chroma has the working size."""
@@ -64,22 +50,12 @@ class StableColorizer(FrameWise[StableColorizerNetwork]):
     black one, as in training with ``reference: none``.
     """
 
-    info = ColorizerInfo(
-        id="stable-colorizer",
-        references=True,
-        size=256,
-        size_multiple=1,
-        license="Apache-2.0",
-        policy=CachePolicy(recent=1),
-    )
+    info = frame_wise("stable-colorizer", references=True)
 
-    def __init__(
-        self, weights: Path, device: str = "cpu", precision: Precision = "fp32", *, stabilize: bool = True
-    ) -> None:
-        """weights: a safetensors file of ``StableColorizerNetwork``. Raises InputError when it is not one."""
-        tensors = read_weights(weights, self.info.id)
-        network = loaded(StableColorizerNetwork(space_of(tensors)), tensors, weights, self.info.id)
-        super().__init__(network, device, precision, stabilize=stabilize)
+    @classmethod
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> StableColorizerNetwork:
+        """See ``FrameWise.network_for``."""
+        return StableColorizerNetwork(space_of(tensors))
 
     def encode(self, reference: Reference) -> Entry:
         """Its tokens (1, N, 64), without those of places that are mostly transparent."""
@@ -128,8 +104,7 @@ def reference_picture(reference: Reference, space: Space) -> Tensor:
 
 def chroma_from(colored: Tensor, space: Space, confidence: float) -> Chroma:
     """A network's output (1, 3 or 2, h, w) as chroma; of R'G'B' only a* and b* are kept."""
-    ab = chroma_of(colored.float()) if space == "rgb" else (colored[0].float() * 110).clamp(-110, 110).cpu()
-    return Chroma(ab, torch.full((1, *ab.shape[1:]), confidence))
+    return evenly(chroma_of(colored.float()) if space == "rgb" else colored[0].float() * 110, confidence)
 
 
 def space_of(tensors: Mapping[str, Tensor]) -> Space:

@@ -7,24 +7,15 @@ so that the first four can be taken from it, or from that of Zhang et al. 2016.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamcolor.colorizers.initialization import kaiming
+from streamcolor.colorizers.zhang import Block, feature_blocks, features
+
 AB_SCALE = 110.0
-
-
-class Block(nn.Sequential):
-    """3 x 3 convolutions, each with ReLU, then batch normalization; ``after_relu``: begins with one, on a sum."""
-
-    def __init__(self, *widths: int, dilation: int = 1, after_relu: bool = False) -> None:
-        layers: list[nn.Module] = [nn.ReLU()] if after_relu else []
-        for inward, outward in pairwise(widths):
-            layers += [nn.Conv2d(inward, outward, 3, padding=dilation, dilation=dilation), nn.ReLU()]
-        super().__init__(*layers, nn.BatchNorm2d(widths[-1]))
 
 
 class ColorizationNetwork(nn.Module):
@@ -32,12 +23,9 @@ class ColorizationNetwork(nn.Module):
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        w, w2, w4, w8 = width, 2 * width, 4 * width, 8 * width
-        self.model1 = Block(4, w, w)
-        self.model2 = Block(w, w2, w2)
-        self.model3 = Block(w2, w4, w4, w4)
-        self.model4 = Block(w4, w8, w8, w8)
-        self.model5, self.model6 = (Block(w8, w8, w8, w8, dilation=2) for _ in range(2))
+        w, w2, w4, w8 = (width * 2**level for level in range(4))
+        blocks = feature_blocks(4, width)
+        self.model1, self.model2, self.model3, self.model4, self.model5, self.model6 = blocks
         self.model7 = Block(w8, w8, w8, w8)
         self.model8up, self.model3short8 = nn.ConvTranspose2d(w8, w4, 4, 2, 1), nn.Conv2d(w4, w4, 3, padding=1)
         self.model8 = Block(w4, w4, w4, after_relu=True)
@@ -47,13 +35,7 @@ class ColorizationNetwork(nn.Module):
         self.model10 = nn.Sequential(nn.ReLU(), nn.Conv2d(w2, w2, 3, padding=1), nn.LeakyReLU(0.2))
         last = nn.Conv2d(w2, 2, 1)
         self.model_out = nn.Sequential(last, nn.Tanh())
-        for part in self.modules():
-            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
-                # Kaiming's fan of a transposed convolution is its outward one.
-                turned = isinstance(part, nn.ConvTranspose2d)
-                nn.init.kaiming_normal_(part.weight, mode="fan_out" if turned else "fan_in")
-                if part.bias is not None:
-                    nn.init.zeros_(part.bias)
+        kaiming(self)
         # No ReLU follows.
         nn.init.kaiming_normal_(last.weight, nonlinearity="linear")
 
@@ -63,11 +45,9 @@ class ColorizationNetwork(nn.Module):
         lightness: (B, 1, H, W), (L* - 50) / 100. ab: (B, 2, H, W), a* / 110 and b* / 110; seen only where ``mask``
         (B, 1, H, W) is 1, elsewhere it is 0.
         """
-        b1 = self.model1(torch.cat([lightness, ab * mask, mask], 1))
-        b2 = self.model2(b1[:, :, ::2, ::2])
-        b3 = self.model3(b2[:, :, ::2, ::2])
-        b7 = self.model7(self.model6(self.model5(self.model4(b3[:, :, ::2, ::2]))))
-        b8 = self.model8(self.model8up(b7) + self.model3short8(b3))
+        blocks = (self.model1, self.model2, self.model3, self.model4, self.model5, self.model6)
+        b1, b2, b3, *_, b6 = features(blocks, torch.cat([lightness, ab * mask, mask], 1))
+        b8 = self.model8(self.model8up(self.model7(b6)) + self.model3short8(b3))
         b9 = self.model9(self.model9up(b8) + self.model2short9(b2))
         b10 = self.model10(self.model10up(b9) + self.model1short10(b1))
         colors: Tensor = self.model_out(b10)
@@ -79,6 +59,8 @@ def hint_mask(height: int, width: int, density: float, seed: int = 0) -> Tensor:
 
     So a film that stands still keeps its colors.
     """
+    # While a graph is traced, sizes are tensors.
+    height, width = int(height), int(width)
     drawn = np.random.default_rng((seed, height, width)).random((height, width), np.float32)
     return torch.from_numpy((drawn < density).astype(np.float32))[None, None]
 

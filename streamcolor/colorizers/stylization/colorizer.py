@@ -9,19 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from streamcolor.colorizers.cache import CachePolicy, Entry
-from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
-from streamcolor.colorizers.loading import loaded, read_weights
+from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.contract import Precision, Reference
 from streamcolor.colorizers.padding import at_multiples, padded
 from streamcolor.colorizers.rgb import color_picture
-from streamcolor.colorizers.stabilization import FrameWise
+from streamcolor.colorizers.stabilization import GUESSED, GUIDED, FrameWise, evenly, frame_wise
 from streamcolor.colorizers.stylization.matching import Statistics
 from streamcolor.colorizers.stylization.network import StylizationNetwork, Switches
 from streamcolor.colorizers.stylization.transfer import SITES, STRIDE, Style, Where, pooled_style
 from streamcolor.frame import Chroma
-
-# The networks say nothing of how sure they are: a reference makes a color likelier than none.
-GUIDED, GUESSED = 0.3, 0.1
 
 
 class Stylization(FrameWise[StylizationNetwork]):
@@ -31,14 +27,7 @@ class Stylization(FrameWise[StylizationNetwork]):
     what it has learned alone.
     """
 
-    info = ColorizerInfo(
-        id="stylization",
-        references=True,
-        size=256,
-        size_multiple=1,
-        license="Apache-2.0",
-        policy=CachePolicy(recent=1),
-    )
+    info = frame_wise("stylization", references=True)
 
     def __init__(
         self,
@@ -49,10 +38,15 @@ class Stylization(FrameWise[StylizationNetwork]):
         stabilize: bool = True,
         switches: Switches | None = None,
     ) -> None:
-        """weights: a safetensors file of ``StylizationNetwork``. Raises InputError when it is not one."""
-        tensors = read_weights(weights, self.info.id)
-        network = loaded(StylizationNetwork(width_of(tensors), switches), tensors, weights, self.info.id)
-        super().__init__(network, device, precision, stabilize=stabilize)
+        """See ``FrameWise``; switches: how the sub-nets work together."""
+        super().__init__(weights, device, precision, stabilize=stabilize)
+        self.network.switches = switches or Switches()
+
+    @classmethod
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> StylizationNetwork:
+        """See ``FrameWise.network_for``."""
+        first = tensors.get("transfer.encoder.conv1_1.weight")
+        return StylizationNetwork(64 if first is None else first.shape[0])
 
     def encode(self, reference: Reference) -> Entry:
         """Its statistics at every site, without those of transparent places."""
@@ -70,14 +64,8 @@ class Stylization(FrameWise[StylizationNetwork]):
         """See ``FrameWise.color``; the chroma has the working size."""
         styles = [style_from(entry.tensors, self.device) for entry in references]
         colored = partial(self.network.color, style=pooled_style(styles) if styles else None)
-        ab = at_multiples(colored, lightness.to(self.device), multiple_for(lightness))[0].float().clamp(-110, 110)
-        return Chroma(ab.cpu(), torch.full((1, *ab.shape[1:]), GUIDED if styles else GUESSED))
-
-
-def width_of(tensors: Mapping[str, Tensor]) -> int:
-    """Channels of the first layer of the network that these weights are of; 64 when they are of another."""
-    first = tensors.get("transfer.encoder.conv1_1.weight")
-    return 64 if first is None else first.shape[0]
+        ab = at_multiples(colored, lightness.to(self.device), multiple_for(lightness))[0]
+        return evenly(ab, GUIDED if styles else GUESSED)
 
 
 def multiple_for(picture: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""CIELAB between the two sub-nets, as tensors: the same conversions as in ``streamcolor.color.convert``.
+"""CIELAB as tensors, with gradients: the same conversions as in ``streamcolor.color.convert``.
 
 Lab is (B, 3, H, W): L* in [0, 100], a* and b*; R'G'B' that of sRGB (IEC 61966-2-1) in [0, 1]; white is D65.
 """
@@ -35,7 +35,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """(B, 3, H, W) Lab -> R'G'B'; what lies outside [0, 1] is clipped."""
+    """(B, 3, H, W) Lab -> R'G'B'; what lies outside [0, 1] is clipped, and has no gradient there."""
     lab = lab.float()
     a, b = lab[:, 1:2], lab[:, 2:]
     y = (lab[:, :1] + 16) / 116

@@ -22,7 +22,7 @@ def test_only_commands_import_training() -> None:
         for path in (ROOT / "streamcolor").rglob("*.py")
         if "streamcolor.train" in path.read_text(encoding="utf-8")
     }
-    assert importers <= {"streamcolor/commands/train.py", "streamcolor/commands/data.py"}
+    assert importers <= {f"streamcolor/commands/{name}.py" for name in ("compare", "data", "train")}
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from streamcolor import __version__
-from streamcolor.commands import bench, data, models, run
+from streamcolor.commands import bench, compare, data, models, run
 from streamcolor.commands import eval as eval_command
 from streamcolor.commands import export as export_command
 from streamcolor.commands import filter as filter_command
@@ -37,6 +37,7 @@ app.command("models")(models.command)
 app.command("stylize")(stylize_command.command)
 app.command("export")(export_command.command)
 app.command("train", context_settings=train_command.CONTEXT)(train_command.command)
+app.command("compare")(compare.command)
 app.add_typer(data.app, name="data")
 
 # All wrong calls that the parser finds; typer offers only this child by name.

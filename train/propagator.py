@@ -19,16 +19,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
-from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Size
+from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features, Size
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
-from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork
+from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork, guessed
 from streamcolor.errors import CallError, InputError
 from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
 from streamcolor.train.sequences import Clip, SequenceRecipe, Sequences, load_footage
 from streamcolor.train.validation import validate
 
 log = logging.getLogger(__name__)
+
+# Weights of the losses of the candidates by themselves; what flow brings is not learned.
+SHARES = {"fine": 0.4, "coarse": 0.4, "recent fine": 0.4, "recent coarse": 0.4, "alike": 0.3, "guess": 0.4}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class PropagatorRecipe:
     height: int = 192
     width: int = 192
     frames: int = 4
+    warm: int = 8
+    ahead: float = 0.7
     clips: float = 0.6
     farthest: int = 60
     unrelated: float = 0.08
@@ -56,7 +61,8 @@ class PropagatorRecipe:
     lead: int = 4
     stills: int = 6
     without_reference: float = 0.1
-    corrupt: float = 0.3
+    corrupt: float = 0.15
+    helped: float = 0.5
     steady: float = 0.3
     kept: float = 0.1
     files: int | None = None
@@ -86,29 +92,16 @@ def robust(a: Tensor, b: Tensor, beta: float = 0.05) -> Tensor:
     return F.smooth_l1_loss(a, b, beta=beta)
 
 
-def losses(output: Output, target4: Tensor, *, guided: bool) -> dict[str, Tensor]:
-    """Terms for one frame. target4: (B, 2, h/4, w/4) true ab in units of 110; guided: a reference was there."""
-    found = output.found
-    error = (output.ab4.detach() - target4).norm(dim=1, keepdim=True) * 110
+def losses(output: Output, target4: Tensor) -> dict[str, Tensor]:
+    """Terms for one frame. target4: (B, 2, h/4, w/4) true ab in units of 110."""
     terms = {
-        "ab": 2 * robust(output.ab4, target4, 0.1),
-        "fused": robust(output.fused4, target4, 0.1),
-        "spread": 0.3 * robust(output.spread4, target4),
-        "trust": 0.05 * F.binary_cross_entropy_with_logits(output.trust_logit4, torch.exp(-error / 12)),
-        "guess": 0.3 * robust(found.guess16, at_stride_16(target4, found.guess16)),
+        "ab": 5 * robust(output.ab4, target4, 0.2),
+        "trust": 0.05 * F.binary_cross_entropy_with_logits(output.trust_logit4, deserved(output.ab4, target4)),
     }
-    for name, read in (("references", found.references), ("recent", found.recent)):
-        if read is not None:
-            fine, coarse = robust(read.fine[:, :2], target4), robust(read.coarse[:, :2], target4)
-            terms[name] = 0.4 * (fine + coarse)
-    if guided:
-        terms["alike"] = 0.3 * robust(found.alike16[:, :2], at_stride_16(target4, found.alike16))
+    for name in output.present:
+        if name in SHARES:
+            terms[name] = SHARES[name] * robust(output.candidate(name), target4)
     return terms
-
-
-def at_stride_16(target4: Tensor, like: Tensor) -> Tensor:
-    """Means of 4 x 4 cells of stride 4."""
-    return F.interpolate(F.avg_pool2d(target4, 4), size=like.shape[-2:])
 
 
 def steadiness(now: Tensor, before: Tensor, true_now: Tensor, true_before: Tensor, flow4: Tensor) -> Tensor:
@@ -126,17 +119,16 @@ def steadiness(now: Tensor, before: Tensor, true_now: Tensor, true_before: Tenso
 def unroll(
     network: PropagatorNetwork, batch: dict[str, Tensor], recipe: PropagatorRecipe, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    """Color the frames of a batch one after the other; the mean of each loss term over the frames.
+    """Color the frames of a batch one after the other; the mean of each loss term over those that count.
 
-    batch: see ``Sequences``; the first pictures of a sequence are its references.
+    batch: see ``Sequences``; the first pictures of a sequence are its references. Frames before the last
+    ``recipe.frames`` are colored without gradient.
     """
     lightness, ab, tracked, flow = batch["lightness"], batch["ab"], batch["tracked"], batch["flow"]
     size, pictures = lightness.shape[:2]
     count = tracked.shape[1]
-    guides = pictures - count
-    features = network.encoder(lightness.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-    # Rows of picture t of every sequence in the batch.
-    at = [features[slice(t, None, pictures)] for t in range(pictures)]
+    guides, warm = pictures - count, max(count - recipe.frames, 0)
+    at = encoded(network, lightness, range(guides, guides + warm))
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, (size, pictures))
     trusted = torch.ones_like(ab4[:, 0, :1])
     guided = bool(torch.rand((), generator=rng) >= recipe.without_reference)
@@ -145,22 +137,59 @@ def unroll(
     terms: dict[str, list[Tensor]] = {}
     for t in range(count):
         query, target = at[guides + t], ab4[:, guides + t]
-        motion = Motion(tracked[:, t] if guided else None, carry(colored[-1].value4, flow[:, t]) if colored else None)
-        output = network(query, references, colored[-1:], motion)
-        found = losses(output, target, guided=guided)
-        if t > 1:
-            before, true_before = colored[-1].value4[:, :2], ab4[:, guides + t - 1]
-            found["steady"] = recipe.steady * steadiness(output.ab4, before, target, true_before, flow[:, t])
-        for name, term in found.items():
-            terms.setdefault(name, []).append(term)
-        kept = output.ab4
+        with torch.set_grad_enabled(t >= warm):
+            known = tracked[:, t] if guided else None
+            motion = Motion(known, carry(colored[-1].value4, flow[:, t]) if colored else None)
+            output = network(query, references, colored[-1:], motion)
+            found = losses(output, target)
+            if t > 1:
+                before, true_before = colored[-1].value4[:, :2], ab4[:, guides + t - 1]
+                found["steady"] = recipe.steady * steadiness(output.ab4, before, target, true_before, flow[:, t])
+        if t >= warm:
+            for name, term in found.items():
+                terms.setdefault(name, []).append(term)
+        kept, trust = output.ab4, torch.sigmoid(output.trust_logit4)
         if t == 0:
             if not guided:
                 kept = target
+            kept, trust = help_along(kept, trust, target, recipe.helped, rng)
             if bool(torch.rand((), generator=rng) < recipe.corrupt):
                 kept = spoil(kept, rng)
-        colored.append(Memory.of(query, kept, torch.sigmoid(output.trust_logit4), RECENT_RADIUS))
+        colored.append(Memory.of(query, kept, trust, RECENT_RADIUS))
     return {name: torch.stack(values).mean() for name, values in terms.items()}
+
+
+def encoded(network: PropagatorNetwork, lightness: Tensor, frozen: range) -> list[Features]:
+    """Features of every picture (B, N, 1, h, w) -> N times (B, ...); without gradient those in ``frozen``."""
+    pictures = lightness.shape[1]
+    parts: dict[int, Features] = {}
+    for grad in (True, False):
+        chosen = [n for n in range(pictures) if (n in frozen) != grad]
+        if chosen:
+            with torch.set_grad_enabled(grad):
+                batch = lightness[:, chosen].flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                features = network.encoder(batch)
+            parts |= {n: features[slice(i, None, len(chosen))] for i, n in enumerate(chosen)}
+    return [parts[n] for n in range(pictures)]
+
+
+def help_along(
+    ab4: Tensor, trust4: Tensor, target4: Tensor, share: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Bring the colors of some sequences nearer to the truth, each by its own part of the way, and the trust with them.
+
+    In the middle of a film the frame before is better than what the references alone would make of it: many frames have
+    had their say. A short run would never learn to lean on it.
+    """
+    batch = len(ab4)
+    part = torch.rand(batch, 1, 1, 1, generator=rng) * (torch.rand(batch, 1, 1, 1, generator=rng) < share)
+    moved = ab4 + part * (target4 - ab4)
+    return moved, trust4 + part * (deserved(moved, target4) - trust4)
+
+
+def deserved(ab4: Tensor, target4: Tensor) -> Tensor:
+    """Trust (B, 1, ...) that colors deserve: exp(-e / 12) for an error of e ab units."""
+    return torch.exp(-(ab4.detach() - target4).norm(dim=1, keepdim=True) * (110 / 12))
 
 
 def guesses(network: PropagatorNetwork, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -175,7 +204,8 @@ def guesses(network: PropagatorNetwork, batch: dict[str, Tensor]) -> dict[str, T
     palette = [Memory.of(first, ab4[:, 0], torch.ones_like(ab4[:, 0, :1]))]
     _, plain, _ = network.semantic(first, [])
     _, guided, _ = network.semantic(second, palette)
-    losses = [robust(guess, at_stride_16(ab4[:, n], guess)) for n, guess in enumerate((plain, guided))]
+    pairs = ((plain, first), (guided, second))
+    losses = [robust(guessed(guess, query.light4), ab4[:, n]) for n, (guess, query) in enumerate(pairs)]
     return {"prior": 0.5 * losses[0], "palette": 0.5 * losses[1]}
 
 

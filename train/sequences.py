@@ -88,15 +88,18 @@ def _colorful(picture: Bytes) -> bool:
 class SequenceRecipe:
     """How sequences are drawn. height, width: of a frame, multiples of 16; frames: in a run, after the references.
 
-    clips: share of sequences from clips. farthest: frames between reference and run. unrelated: share of sequences
-    whose first reference is another picture. two: share of batches with a reference on either side. lead: most
-    frames between reference and run that flow is followed through; none for half of the sequences. stills: pictures
-    in a batch for the guess alone.
+    warm: frames before these in ``ahead`` of the batches, which are colored but not learned from: the run then starts
+    as the middle of a film does. clips: share of sequences from clips. farthest: frames between reference and run.
+    unrelated: share of sequences whose first reference is another picture. two: share of batches with a reference on
+    either side. lead: most frames between reference and run that flow is followed through; none for half of the
+    sequences. stills: pictures in a batch for the guess alone.
     """
 
     height: int = 192
     width: int = 192
     frames: int = 4
+    warm: int = 8
+    ahead: float = 0.7
     clips: float = 0.6
     farthest: int = 60
     unrelated: float = 0.08
@@ -107,15 +110,19 @@ class SequenceRecipe:
 
 @dataclass(frozen=True)
 class Scene:
-    """Pictures (N, h, w, 3) R'G'B' in [0, 1] in the order references, lead, run; ``numbers``: of each in its film."""
+    """Pictures (N, h, w, 3) R'G'B' in [0, 1] in the order references, lead, run; ``numbers``: of each in its film.
+
+    joined: flow has been followed without a gap since the first reference.
+    """
 
     pictures: Picture
     numbers: list[int]
     lead: int
+    joined: bool
 
 
 class Sequences(NumberedBatches):
-    """Endless batches of B sequences with K references and T frames, and of N stills.
+    """Endless batches of B sequences with K references and T frames (with or without ``warm``), and of N stills.
 
     lightness (B, K + T, 1, h, w): L* / 100 - 0.5. ab (B, K + T, 2, h, w): / 110.
     tracked, flow (B, T, 4, h/4, w/4): ``Followed.candidate`` and ``motion.flow_before`` (zeros for the first).
@@ -142,20 +149,26 @@ class Sequences(NumberedBatches):
         self.start = start
         self.rank = rank
         self.world = world
+        moving = np.array([_moving(clip) for clip in footage.clips])
+        self._shares = moving / moving.sum() if len(moving) else moving
 
     def sample(self, index: int) -> dict[str, torch.Tensor]:
         """The batch of this number."""
         rng = np.random.default_rng((self.seed, index))
         guides = 2 if rng.random() < self.recipe.two else 1
-        rows = [self._sequence(rng, guides) for _ in range(self.batch)]
+        count = self.recipe.frames + (self.recipe.warm if rng.random() < self.recipe.ahead else 0)
+        rows = [self._sequence(rng, guides, count) for _ in range(self.batch)]
         rows += [self._still(rng) for _ in range(self.recipe.stills)]
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: torch.from_numpy(np.stack([row[name] for row in rows if name in row])) for name in names}
 
-    def _sequence(self, rng: np.random.Generator, guides: int) -> dict[str, Picture]:
+    def _sequence(self, rng: np.random.Generator, guides: int, count: int) -> dict[str, Picture]:
         footage, recipe = self.footage, self.recipe
         from_clip = bool(footage.clips) and (not footage.stills or rng.random() < recipe.clips)
-        scene = self._from_clip(rng, guides) if from_clip else self._from_still(rng, guides)
+        draw = self._from_clip if from_clip else self._from_still
+        # Only a run that is warmed up is long enough to begin at its reference.
+        near = count > recipe.frames and rng.random() < 0.6
+        scene = draw(rng, guides, count, near)
         rgb = scene.pictures
         if rng.random() < recipe.unrelated:
             rgb[0] = self._crop([self._any_picture(rng)], rng)[0]
@@ -199,29 +212,37 @@ class Sequences(NumberedBatches):
         parts = [cv2.resize(f[y : y + h, x : x + w], size, interpolation=how) for f in frames]
         return np.stack(parts).astype(np.float32) / 255
 
-    def _from_clip(self, rng: np.random.Generator, guides: int) -> Scene:
-        """A run at one to three times the speed; one reference at any distance, or one on either side."""
-        clip = self.footage.clips[rng.integers(len(self.footage.clips))]
-        count, farthest = self.recipe.frames, self.recipe.farthest
-        stride = int(rng.choice([1, 1, 2, 3]))
+    def _from_clip(self, rng: np.random.Generator, guides: int, count: int, near: bool) -> Scene:
+        """A run at one to four times the speed; a reference right before it or at any distance, or one on either side.
+
+        Clips with more motion are drawn more often: what does not move teaches nothing.
+        """
+        clip = self.footage.clips[rng.choice(len(self.footage.clips), p=self._shares)]
+        farthest = self.recipe.farthest
+        stride = int(rng.choice([1, 2, 2, 3, 4]))
         stride = max(1, min(stride, (len(clip) - 2) // count))
-        first = int(rng.integers(0, len(clip) - (count - 1) * stride))
-        last = first + (count - 1) * stride
-        run = [first + i * stride for i in range(count)]
-        if rng.random() < 0.2:
-            run.reverse()
+        length = (count - 1) * stride + 1
+        first = int(rng.integers(0, max(1, len(clip) - length + 1)))
+        run = [min(first + i * stride, len(clip) - 1) for i in range(count)]
+        last = run[-1]
         before, after = (
             int(rng.integers(max(0, first - farthest), first + 1)),
             int(rng.integers(last, min(len(clip), last + farthest))),
         )
+        if near:
+            before, after = max(0, first - stride), min(len(clip) - 1, last + stride)
+        if rng.random() < 0.2:
+            run.reverse()
         references = [before, after] if run[0] == first else [after, before]
-        if guides == 1 and rng.random() < 0.25:
+        if guides == 1 and not near and rng.random() < 0.25:
             references.reverse()
         references = references[:guides]
-        lead = self._lead(rng, references[0], run)
+        lead = [] if near else self._lead(rng, references[0], run)
         chosen = [*references, *lead, *run]
         way = 1 if run[0] == first else -1
-        return Scene(self._crop([clip[i] for i in chosen], rng), [i * way for i in chosen], len(lead))
+        return Scene(
+            self._crop([clip[i] for i in chosen], rng), [i * way for i in chosen], len(lead), bool(lead) or near
+        )
 
     def _lead(self, rng: np.random.Generator, reference: int, run: list[int]) -> list[int]:
         """Frames between the reference and a run that goes away from it, evenly spread."""
@@ -231,32 +252,34 @@ class Sequences(NumberedBatches):
         count = min(int(rng.integers(1, self.recipe.lead + 1)), abs(distance) - 1)
         return [reference + round(distance * (i + 1) / (count + 1)) for i in range(count)]
 
-    def _from_still(self, rng: np.random.Generator, guides: int) -> Scene:
+    def _from_still(self, rng: np.random.Generator, guides: int, count: int, near: bool) -> Scene:
         """A camera move over a still, non-rigid motion, and often something else that passes in front."""
         recipe = self.recipe
         still = self._any_picture(rng)
         scene = self._crop([still], rng)[0]
-        lead = int(rng.integers(1, recipe.lead + 1)) if rng.random() < 0.5 else 0
-        grids = self._motion(rng, guides, lead)
+        lead = int(rng.integers(1, recipe.lead + 1)) if not near and rng.random() < 0.5 else 0
+        grids = self._motion(rng, guides, lead, count, near)
         frames = [cv2.remap(scene, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for grid in grids]
         if rng.random() < 0.6:
             for _ in range(int(rng.integers(1, 3))):
                 frames = self._occlude(frames, rng)
-        gap = int(rng.integers(1, recipe.farthest)) if not lead else 1
+        gap = 1 if lead or near else int(rng.integers(1, recipe.farthest))
         start = gap + lead
-        numbers = [0, *([start + recipe.frames + 10] if guides == 2 else []), *range(gap, start + recipe.frames)]
-        return Scene(np.stack(frames), numbers, lead)
+        numbers = [0, *([start + count + 10] if guides == 2 else []), *range(gap, start + count)]
+        return Scene(np.stack(frames), numbers, lead, bool(lead) or near)
 
-    def _motion(self, rng: np.random.Generator, guides: int, lead: int) -> list[tuple[Picture, Picture]]:
+    def _motion(
+        self, rng: np.random.Generator, guides: int, lead: int, count: int, near: bool
+    ) -> list[tuple[Picture, Picture]]:
         """Sampling grids of the references, the lead and the run: one large move, then small ones adding up."""
         recipe = self.recipe
         grid = np.stack(np.meshgrid(np.arange(recipe.width), np.arange(recipe.height))).astype(np.float32)
-        large = self._displacement(rng, 1.5)
-        pace = float(np.exp(rng.normal(-1.3, 0.8)))
+        pace = float(np.exp(rng.normal(-1.3, 0.8))) * min(1.0, 5 / count)
         velocity = self._displacement(rng, pace)
+        large = velocity if near else self._displacement(rng, 1.5)
         moves = [large * (i + 1) / (lead + 1) for i in range(lead)]
         total = large
-        for _ in range(recipe.frames):
+        for _ in range(count):
             moves.append(total)
             total = total + velocity + self._displacement(rng, 0.3 * pace)
         references = [np.zeros_like(grid), *([total + self._displacement(rng, 1.0)] if guides == 2 else [])]
@@ -301,6 +324,12 @@ class Sequences(NumberedBatches):
         return result
 
 
+def _moving(clip: Clip) -> float:
+    """How much changes from the first frame of a clip to its middle one: mean difference of R'G'B', in [0.02, 0.2]."""
+    first, middle = (clip[n][::8, ::8].astype(np.float32) / 255 for n in (0, len(clip) // 2))
+    return float(np.clip(np.abs(first - middle).mean(), 0.02, 0.2))
+
+
 def as_film_and_truth(rgb: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
     """(N, h, w, 3) R'G'B' in [0, 1] -> L* (N, h, w) as an old film shows it, true ab (N, h, w, 2)."""
     lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2Lab) for frame in rgb])
@@ -326,7 +355,7 @@ def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> tuple[
     tracked: list[Picture] = []
     flow: list[Picture] = []
     # A film that is colored from its first frame on has followed flow from that frame.
-    path = [*([0] if scene.lead else []), *range(guides, len(lightness))]
+    path = [*([0] if scene.joined else []), *range(guides, len(lightness))]
     for n in path:
         here, number = lightness[n], scene.numbers[n]
         tracks = Tracks.follow(here, held, references, number)

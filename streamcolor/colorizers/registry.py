@@ -46,10 +46,10 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:Propagator",
         references=True,
-        parameters=2_572_343,
+        parameters=2_624_934,
         trained=True,
         weights="propagator.safetensors",
-        sha256="21998729d89d037e631c5dfc94184d483595379a2bb0b3431de937a7e36ec80a",
+        sha256="5efcaf8b703884d3025eda3c644e30b1afd03d6a24afd551a35497c0c942d9c2",
     ),
     Model(
         "propagator-b",
@@ -57,7 +57,7 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:PropagatorBig",
         references=True,
-        parameters=12_055_367,
+        parameters=12_262_950,
         trained=True,
     ),
     Model(

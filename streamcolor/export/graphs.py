@@ -25,11 +25,12 @@ from streamcolor.errors import InputError
 from streamcolor.media.atomic import replaced
 
 KEYS = ("key4", "key8", "key16")
-FEATURES = (*KEYS, "detail4", "context16")
-MEMORY = (*KEYS, "value4")
+FEATURES = (*KEYS, "detail4", "context16", "light4")
+MEMORY = (*KEYS, "value4", "light4")
 INPUTS = (*FEATURES, *(f"reference_{n}" for n in MEMORY), *(f"before_{n}" for n in MEMORY), "tracked", "flow")
 MEANING = {
     "lightness": "L* / 100 - 0.5",
+    "light4": "the same averaged over 4 x 4",
     "value4": "a* / 110, b* / 110, trust in [0, 1]; of a reference its colors and opacity averaged over 4 x 4",
     "tracked": "colors followed to the reference: a* / 110, b* / 110, belief in [0, 1], |difference of L*| / 100",
     "flow": "to the frame before: x, y in cells of 4 pixels, belief in [0, 1], |difference of L*| / 100; zeros: none",
@@ -77,8 +78,8 @@ def example(network: PropagatorNetwork, height: int, width: int) -> tuple[Tensor
     lightness = torch.rand(1, 1, height, width, generator=rng) - 0.5
     with torch.no_grad():
         features = EncoderGraph(network)(lightness)
-    memories = [*features[:3], cells(3), *features[:3], cells(3)]
-    return lightness, (*features, *memories, cells(Motion.TRACKED), cells(4) - 0.5)
+    memory = (*features[:3], cells(3), features[-1])
+    return lightness, (*features, *memory, *memory, cells(Motion.TRACKED), cells(4) - 0.5)
 
 
 def export_graphs(colorizer: Propagator, folder: Path, kind: str, height: int, width: int) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,9 +12,11 @@ from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.propagator import Propagator
 from streamcolor.colorizers.propagator.colorizer import AT_ONCE, choose
-from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.detail import detailed, slopes
+from streamcolor.colorizers.propagator.encoder import Neighborly
+from streamcolor.colorizers.propagator.matching import Memory, regressed
 from streamcolor.colorizers.propagator.motion import carry
-from streamcolor.colorizers.propagator.network import PropagatorNetwork
+from streamcolor.colorizers.propagator.network import PropagatorNetwork, guessed
 from streamcolor.colorizers.registry import create, find
 
 from scenes import pictures, reference
@@ -43,7 +47,7 @@ def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
             cy, cx = 2 * (cell // 8) + y % 2, 2 * (cell % 8) + x % 2
             places = [(min(max(cy + i, 0), 11), min(max(cx + j, 0), 15)) for i in range(-2, 3) for j in range(-2, 3)]
             cosine = torch.stack([(one.key4[0, :, y, x] * memory.key4[0, :, i, j]).sum() for i, j in places])
-            values = torch.stack([memory.value4[0, :, i, j] for i, j in places])
+            values = torch.stack([memory.moments(4)[0, :, i, j] for i, j in places])
             expected = torch.softmax(cosine * sharpness, 0) @ values
             torch.testing.assert_close(found[0, :, y, x], expected, atol=1e-4, rtol=1e-3)
             torch.testing.assert_close(scores[0, 0, y, x], cosine.max(), atol=1e-4, rtol=1e-3)
@@ -67,12 +71,88 @@ def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:
         y, x = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
         apart = torch.maximum((y[:, None] - y).abs(), (x[:, None] - x).abs())
         similarity = similarity + torch.cat([(apart > (r or 99)) * -1e4 for r in radii], 1)
-        values = torch.cat([m.value(8).flatten(2).transpose(1, 2) for m in memories], 1)
+        values = torch.cat([m.moments(8).flatten(2).transpose(1, 2) for m in memories], 1)
         expected = torch.softmax(similarity, 2) @ values
         torch.testing.assert_close(coarse.flatten(2).transpose(1, 2), expected, atol=1e-5, rtol=1e-4)
         assert torch.equal(memory * height * width + cell, similarity.argmax(2))
         top = similarity.max(2)[0] / network.matcher.log_sharpness8.exp()
         torch.testing.assert_close(best.flatten(1), top, atol=1e-5, rtol=1e-4)
+
+
+def memory_of(light4: torch.Tensor, ab4: torch.Tensor, trust4: torch.Tensor) -> Memory:
+    nothing = torch.zeros(1, 1, 1, 1)
+    return Memory(nothing, nothing, nothing, torch.cat([ab4, trust4], 1), light4)
+
+
+def test_moments_of_larger_cells_are_means_over_what_is_trusted() -> None:
+    rng = np.random.default_rng(0)
+    light, ab = rng.uniform(-0.5, 0.5, (8, 8)), rng.normal(0, 0.3, (2, 8, 8))
+    trust = (rng.random((8, 8)) < 0.6).astype(float)
+    memory = memory_of(*(torch.tensor(x, dtype=torch.float32)[None] for x in (light[None], ab, trust[None])))
+    found = memory.moments(16)[0].numpy()
+    for cell in ((0, 0), (1, 1)):
+        part = np.s_[4 * cell[0] : 4 * cell[0] + 4, 4 * cell[1] : 4 * cell[1] + 4]
+        on = trust[part] > 0
+        li, a, b = light[part][on], ab[0][part][on], ab[1][part][on]
+        expected = [a.mean(), b.mean(), on.mean()]
+        expected += [li.mean(), (li**2).mean(), (li * a).mean(), (li * b).mean(), (a**2 + b**2).mean()]
+        np.testing.assert_allclose(found[:, cell[0], cell[1]], expected, atol=1e-5)
+
+
+def test_regression_of_color_on_lightness_is_ridge_regression() -> None:
+    """Against numpy's least squares with the ridge as extra samples."""
+    rng = np.random.default_rng(1)
+    light = rng.uniform(-0.5, 0.5, 200)
+    ab = np.stack([0.4 * light + 0.1, -0.2 * light]) + rng.normal(0, 0.02, (2, 200))
+    fields = [*ab, np.ones(200), light, light**2, light * ab[0], light * ab[1], (ab**2).sum(0)]
+    moments = torch.tensor([f.mean() for f in fields], dtype=torch.float64).view(1, 8, 1, 1)
+    ridge, here = 1e-2, 0.37
+    found = regressed(moments, torch.full((1, 1, 1, 1), here, dtype=torch.float64), torch.tensor(ridge))
+    centered = np.append(light - light.mean(), np.sqrt(200 * ridge))
+    for n in (0, 1):
+        slope = np.linalg.lstsq(centered[:, None], np.append(ab[n] - ab[n].mean(), 0), rcond=None)[0][0]
+        assert abs(float(found.ab[0, n]) - (ab[n].mean() + slope * (here - light.mean()))) < 1e-6
+    assert abs(float(found.gap) - abs(here - light.mean())) < 1e-6
+    assert 0 < float(found.deviation) < 0.1
+
+
+def test_a_guess_follows_lightness_within_its_cell() -> None:
+    light = torch.linspace(-0.5, 0.5, 16).repeat(16, 1)[None, None]
+    guess = torch.zeros(1, 4, 4, 4)
+    guess[:, 0], guess[:, 3] = 0.2, 0.5
+    ab = guessed(guess, light)
+    torch.testing.assert_close(ab[:, 0], torch.full((1, 16, 16), 0.2))
+    inner = ab[0, 1, 8, 2:-2] - ab[0, 1, 8, 1:-3]
+    assert inner.mean() > 0 and abs(float(ab[:, 1].mean())) < 1e-3
+
+
+def test_keys_know_their_neighborhood() -> None:
+    """A change two places away changes the key, one three places away does not; all keys are unit vectors."""
+    torch.manual_seed(0)
+    keys = Neighborly(8, 8, 16, 5)
+    x = torch.randn(1, 8, 12, 12)
+    changed = x.clone()
+    changed[0, :, 6, 6] += 1
+    one, other = keys(x), keys(changed)
+    torch.testing.assert_close(one.norm(dim=1), torch.ones(1, 12, 12))
+    moved = (one - other).abs().amax(1)[0]
+    assert (moved[4:9, 4:9] > 0).all()
+    moved[4:9, 4:9] = 0
+    assert moved.max() == 0
+
+
+def test_detail_follows_lightness_where_color_does() -> None:
+    """Two flat halves: what a coarse cell on the edge has mixed is parted again along the lightness."""
+    here = np.full((64, 64), 30, np.float32)
+    here[:, 30:] = 70
+    truth = np.stack([np.where(here > 50, 40, -20), np.where(here > 50, 10, 30)], -1).astype(np.float32)
+    small = cv2.resize(truth, (16, 16), interpolation=cv2.INTER_AREA)
+    fine = detailed(small, here, None)
+    wanted = cv2.resize(truth, (32, 32), interpolation=cv2.INTER_AREA)
+    plain = cv2.resize(small, (32, 32), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(fine - wanted).mean() < 0.5 * np.abs(plain - wanted).mean()
+    flat = np.full((16, 16), 50, np.float32)
+    assert np.abs(slopes(small, flat)).max() < 1e-4
 
 
 def test_a_picture_finds_its_own_colors() -> None:
@@ -84,6 +164,22 @@ def test_a_picture_finds_its_own_colors() -> None:
     chroma, _ = colorizer.step(frames[0], cache, 0)
     truth = F.avg_pool2d(guide.ab, 2)[0]
     assert (chroma.ab - truth).norm(dim=0).mean() < 0.5 * truth.norm(dim=0).mean()
+
+
+def test_guesses_are_not_held_for_knowledge() -> None:
+    """However long a film goes on without a reference, its confidence stays below that of a guided one."""
+    colorizer = create("propagator")
+    frames = pictures(6)
+    means = []
+    for guides in ([], [colorizer.encode(reference(frames[0]))]):
+        cache = ReferenceCache(colorizer.info.policy)
+        cache.start_shot(guides)
+        for n, frame in enumerate(frames):
+            chroma, entry = colorizer.step(frame, cache, n)
+            assert entry is not None
+            cache.remember(entry)
+        means.append(float(chroma.confidence.mean()))
+    assert means[0] < 0.3 and means[0] < 0.5 * means[1]
 
 
 def test_what_is_transparent_does_not_guide() -> None:

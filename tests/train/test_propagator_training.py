@@ -13,14 +13,24 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import InputError
 from streamcolor.train.loop import Loop, LoopRecipe
-from streamcolor.train.propagator import PropagatorRecipe, PropagatorTask, steadiness, train
-from streamcolor.train.sequences import Scene, SequenceRecipe, Sequences, follow, load_footage
+from streamcolor.train.propagator import (
+    PropagatorRecipe,
+    PropagatorTask,
+    deserved,
+    encoded,
+    help_along,
+    steadiness,
+    train,
+    unroll,
+)
+from streamcolor.train.sequences import Footage, Scene, SequenceRecipe, Sequences, follow, load_footage
 
-SMALL = SequenceRecipe(height=64, width=64, frames=3)
-TINY = {"height": 64, "width": 64, "frames": 3}
+SMALL = SequenceRecipe(height=64, width=64, frames=3, warm=2)
+TINY = {"height": 64, "width": 64, "frames": 3, "warm": 2}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +68,7 @@ def test_samples_are_pure_functions_of_seed_and_number(stills: Path) -> None:
 
 
 def test_shapes_and_ranges_of_a_batch(stills: Path) -> None:
-    source = Sequences(load_footage(stills), replace(SMALL, two=1.0), batch=2)
+    source = Sequences(load_footage(stills), replace(SMALL, two=1.0, ahead=0.0), batch=2)
     batch = source.sample(0)
     assert batch["lightness"].shape == (2, 5, 1, 64, 64) and batch["ab"].shape == (2, 5, 2, 64, 64)
     assert batch["tracked"].shape == batch["flow"].shape == (2, 3, 4, 16, 16)
@@ -69,12 +79,47 @@ def test_shapes_and_ranges_of_a_batch(stills: Path) -> None:
     assert batch["flow"][:, 0].abs().max() == 0 and batch["flow"][:, 1:].abs().max() > 0
 
 
+def test_a_run_that_is_warmed_up_is_longer_and_learned_from_at_its_end(stills: Path, tmp_path: Path) -> None:
+    warmed = replace(recipe(stills, tmp_path, 1), ahead=1.0, without_reference=0.0)
+    batch = Sequences(load_footage(stills), warmed.sequences, batch=2).sample(0)
+    assert batch["tracked"].shape[1] == batch["flow"].shape[1] == 5
+    torch.manual_seed(0)
+    network = PropagatorNetwork()
+    sum(unroll(network, batch, warmed, torch.Generator().manual_seed(0)).values()).backward()
+    gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    assert gradients and all(torch.isfinite(g).all() for g in gradients)
+    frozen = encoded(network, batch["lightness"], range(1, 3))
+    assert [f.key4.requires_grad for f in frozen] == [n not in (1, 2) for n in range(len(frozen))]
+    whole = network.encoder(batch["lightness"][:, 3])
+    torch.testing.assert_close(frozen[3].key8, whole.key8, atol=1e-5, rtol=1e-4)
+
+
+def test_help_moves_colors_towards_the_truth_and_trust_with_them() -> None:
+    target, ab = torch.zeros(64, 2, 4, 4), torch.full((64, 2, 4, 4), 0.3)
+    trust = torch.full((64, 1, 4, 4), 0.2)
+    moved, believed = help_along(ab, trust, target, 0.5, torch.Generator().manual_seed(0))
+    helped = moved[:, 0, 0, 0] < 0.3
+    assert 16 < int(helped.sum()) < 48
+    assert torch.equal(moved[~helped], ab[~helped]) and torch.equal(believed[~helped], trust[~helped])
+    assert (deserved(moved, target) <= 1).all() and (deserved(target, target) == 1).all()
+    best = moved[:, 0, 0, 0].argmin()
+    assert believed[best].mean() > 0.5
+
+
+def test_what_moves_is_drawn_more_often() -> None:
+    rng = np.random.default_rng(0)
+    still = [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)] * 12
+    moving = [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(12)]
+    source = Sequences(Footage([], [still, moving], [], []), SMALL, batch=1)
+    assert source._shares[1] > 5 * source._shares[0]
+
+
 def test_tracked_colors_of_a_still_camera_are_the_true_ones(stills: Path) -> None:
     """Without motion, age or strangers, flow finds every pixel where it is."""
     picture = np.asarray(cv2.cvtColor(cv2.imread(str(stills / "0.png")), cv2.COLOR_BGR2RGB))
     rgb = np.repeat(picture[None, :64, :64].astype(np.float32) / 255, 3, 0)
     lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2Lab) for frame in rgb])
-    tracked, flow = follow(np.ascontiguousarray(lab[..., 0]), lab[..., 1:], Scene(rgb, [0, 1, 2], 0), 1)
+    tracked, flow = follow(np.ascontiguousarray(lab[..., 0]), lab[..., 1:], Scene(rgb, [0, 1, 2], 0, joined=False), 1)
     truth = F.avg_pool2d(torch.from_numpy(lab[1:, ..., 1:].transpose(0, 3, 1, 2).copy()), 4) / 110
     np.testing.assert_allclose(tracked[:, :2], truth, atol=0.01)
     assert tracked[:, 2].min() > 0.9 and np.abs(flow[:, :2]).max() < 0.05

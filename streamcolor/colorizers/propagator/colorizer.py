@@ -17,6 +17,7 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.propagator.detail import detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before
@@ -25,11 +26,12 @@ from streamcolor.colorizers.tracks import Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma
 
-# Weight, beside the choice of the network, of a color that flow has followed without doubt (train/LOG.md).
-TRACKED = 0.85
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
 RECENT_RADIUS = 6
 OLDER_RADIUS = 12
+# What trust is worth as confidence where nothing guides: the model has learned to go on with what came before, and it
+# cannot know that this was a guess too.
+UNGUIDED = 0.25
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 4
 NEAR = 48
@@ -109,14 +111,11 @@ class Propagator:
                 None if flow is None or held is None else carry(held.tensors["value4"], self._there(flow)),
             )
             output = self.network.blend(features, found, motion)
-            ab, trust = output.ab4.float() * AB_SCALE, torch.sigmoid(output.trust_logit4.float())
-            if motion.tracked is not None:
-                weight = TRACKED * motion.tracked[:, 2:3]
-                ab = ab + weight * (motion.tracked[:, :2] * AB_SCALE - ab)
-                trust = trust + weight * (1 - trust)
-            ab = ab.clamp(-110, 110)
+            ab = (output.ab4.float() * AB_SCALE).clamp(-110, 110)
+            trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
-        return _enlarged(ab, trust, followed), Entry(_tensors(memory) | tracks.tensors(here), frame)
+        confidence = trust if guides else UNGUIDED * trust
+        return _enlarged(ab, confidence, here, followed), Entry(_tensors(memory) | tracks.tensors(here), frame)
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""
@@ -176,22 +175,18 @@ def _follow(
     )
 
 
-def _enlarged(ab: Tensor, trust: Tensor, followed: Followed | None) -> Chroma:
-    """Stride 4 to stride 2, with the detail that the tracks have. ab (1, 2, h/4, w/4), trust (1, 1, h/4, w/4)."""
-    ab, trust = ab.cpu(), trust.cpu()
-    if followed is None:
-        fine = F.interpolate(ab, scale_factor=2, mode="bicubic", align_corners=False)[0]
-    else:
-        sharp = followed.sharpen(np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy()))
-        fine = torch.from_numpy(np.ascontiguousarray(sharp.transpose(2, 0, 1)))
-    confidence = F.interpolate(trust, scale_factor=2, mode="bilinear", align_corners=False)[0]
+def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | None) -> Chroma:
+    """Stride 4 to stride 2, with detail. ab (1, 2, h/4, w/4), trust (1, 1, h/4, w/4), here (h, w) L*."""
+    sharp = detailed(np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy(force=True)), here, followed)
+    fine = torch.from_numpy(np.ascontiguousarray(sharp.transpose(2, 0, 1)))
+    confidence = F.interpolate(trust.cpu(), scale_factor=2, mode="bilinear", align_corners=False)[0]
     return Chroma(fine.clamp(-110, 110), confidence)
 
 
 def _memory(entry: Entry, radius: int = 0) -> Memory:
     held = entry.tensors
-    return Memory(held["key4"], held["key8"], held["key16"], held["value4"], radius)
+    return Memory(held["key4"], held["key8"], held["key16"], held["value4"], held["light4"], radius)
 
 
 def _tensors(memory: Memory) -> dict[str, Tensor]:
-    return {"key4": memory.key4, "key8": memory.key8, "key16": memory.key16, "value4": memory.value4}
+    return {name: getattr(memory, name) for name in ("key4", "key8", "key16", "value4", "light4")}

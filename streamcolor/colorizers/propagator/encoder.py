@@ -40,13 +40,14 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the encoder says of a picture: keys (unit norm over channels) and features by stride."""
+    """What the encoder says of a picture: keys (unit norm over channels), features, and the lightness, by stride."""
 
     key4: Tensor
     key8: Tensor
     key16: Tensor
     detail4: Tensor
     context16: Tensor
+    light4: Tensor
 
     def __getitem__(self, rows: slice) -> Features:
         return Features(*(getattr(self, name)[rows] for name in self.__slots__))
@@ -56,19 +57,37 @@ class Features:
 class Size:
     """Widths of the network. encoder: channels at strides 2, 4, 8, 16, 32; deeper: more residual blocks at 16, 32.
 
-    keys: channels of a key; context: of the features at stride 16; fusion: at stride 4, wide: at stride 8 inside it.
+    keys: channels of the keys at strides 4, 8, 16; context: of the features at stride 16; fusion: at stride 4, wide: at
+    stride 8 inside it.
     """
 
     encoder: tuple[int, int, int, int, int]
     deeper: tuple[int, int]
-    keys: int
+    keys: tuple[int, int, int]
     context: int
     fusion: int
     wide: int
 
 
-SMALL = Size(encoder=(16, 32, 64, 96, 128), deeper=(2, 3), keys=32, context=64, fusion=48, wide=64)
-BIG = Size(encoder=(32, 64, 128, 192, 256), deeper=(3, 4), keys=64, context=128, fusion=96, wide=128)
+SMALL = Size(encoder=(16, 32, 64, 96, 128), deeper=(2, 3), keys=(32, 64, 32), context=64, fusion=48, wide=64)
+BIG = Size(encoder=(32, 64, 128, 192, 256), deeper=(3, 4), keys=(64, 128, 64), context=128, fusion=96, wide=128)
+
+
+class Neighborly(nn.Module):
+    """Keys that know their neighborhood: unit vectors of every place, then a mixture of those around it.
+
+    Two places match when what lies around them matches too, place by place: neighborhood consensus (Rocco et al. 2018)
+    folded into the keys, so that it costs a convolution of each picture instead of one of every pair.
+    """
+
+    def __init__(self, inputs: int, local: int, keys: int, side: int) -> None:
+        super().__init__()
+        self.local = nn.Conv2d(inputs, local, 1)
+        self.around = nn.Conv2d(local, keys, side, padding=side // 2, padding_mode="replicate", bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> (B, keys, h, w), unit norm over channels."""
+        return F.normalize(self.around(F.normalize(self.local(x), dim=1)), dim=1)
 
 
 class Encoder(nn.Module):
@@ -77,7 +96,8 @@ class Encoder(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         c2, c4, c8, c16, c32 = size.encoder
-        keys, context = size.keys, size.context
+        keys4, keys8, keys16 = size.keys
+        context = size.context
         self.stage2 = halve(1, c2)
         self.stage4 = nn.Sequential(halve(c2, c4), Residual(c4))
         self.stage8 = nn.Sequential(halve(c4, c8), Residual(c8))
@@ -86,13 +106,13 @@ class Encoder(nn.Module):
         self.lateral32 = nn.Conv2d(c32, context, 1)
         self.lateral16c = nn.Conv2d(c16, context, 1)
         self.merge16 = Residual(context)
-        self.key16 = nn.Conv2d(context, keys, 1)
+        self.key16 = nn.Conv2d(context, keys16, 1)
         self.lateral16 = nn.Conv2d(c16, c8, 1)
         self.merge8 = nn.Conv2d(c8, c8, 3, 1, 1)
         self.lateral8 = nn.Conv2d(c8, c4, 1)
         self.merge4 = nn.Conv2d(c4, c4, 3, 1, 1)
-        self.key8 = nn.Conv2d(c8, keys, 1)
-        self.key4 = nn.Conv2d(c4, keys, 1)
+        self.key8 = Neighborly(c8, keys4, keys8, 5)
+        self.key4 = Neighborly(c4, keys4, keys4, 3)
 
     def forward(self, lightness: Tensor) -> Features:
         """lightness: (B, 1, h, w), L* / 100 - 0.5, h and w multiples of 16."""
@@ -104,11 +124,12 @@ class Encoder(nn.Module):
         p8 = F.relu(x8 + self.merge8(resize(self.lateral16(x16), x8)))
         p4 = F.relu(x4 + self.merge4(resize(self.lateral8(p8), x4)))
         return Features(
-            key4=F.normalize(self.key4(p4), dim=1),
-            key8=F.normalize(self.key8(p8), dim=1),
+            key4=self.key4(p4),
+            key8=self.key8(p8),
             key16=F.normalize(self.key16(context16), dim=1),
             detail4=p4,
             context16=context16,
+            light4=F.avg_pool2d(lightness, 4),
         )
 
 

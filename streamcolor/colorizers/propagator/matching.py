@@ -1,4 +1,9 @@
-"""Reads of a cache: coarse attention at stride 8, then a fine window at stride 4. Values are colors."""
+"""Reads of a cache: coarse attention at stride 8, then a fine window at stride 4. Values are colors.
+
+What attention averages is not the color alone but its moments with lightness. From them follows how color goes with
+lightness in the places that were matched, and so the color at the lightness that is here: local linear regression in
+place of a local mean (Cleveland 1979; Levin, Lischinski, Weiss 2004 assume the same of a window).
+"""
 
 from __future__ import annotations
 
@@ -14,39 +19,80 @@ from streamcolor.colorizers.propagator.encoder import Features, resize
 
 FINE_RADIUS = 2
 MASKED = -1e4
+# Channels of ``Memory.moments``.
+MOMENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One picture as the reads see it: keys (B, k, h/s, w/s), values (B, 3, h/s, w/s): ab / 110 and trust in [0, 1].
+    """One picture as the reads see it: keys (B, k, h/s, w/s), values (B, 3, h/4, w/4): ab / 110 and trust in [0, 1].
 
-    radius: how far from a query, in cells of stride 8, its cells are looked at; 0 means everywhere.
+    light4: (B, 1, h/4, w/4) L* / 100 - 0.5. radius: how far from a query, in cells of stride 8, its cells are looked
+    at; 0 means everywhere.
     """
 
     key4: Tensor
     key8: Tensor
     key16: Tensor
     value4: Tensor
+    light4: Tensor
     radius: int = 0
 
     @classmethod
     def of(cls, features: Features, ab4: Tensor, trust4: Tensor, radius: int = 0) -> Memory:
         """ab4: (B, 2, h/4, w/4) in units of 110; trust4: (B, 1, h/4, w/4)."""
-        return cls(features.key4, features.key8, features.key16, torch.cat([ab4, trust4], 1), radius)
+        values = torch.cat([ab4, trust4], 1)
+        return cls(features.key4, features.key8, features.key16, values, features.light4, radius)
 
-    def value(self, stride: int) -> Tensor:
-        """Values at stride 4, 8 or 16: colors are averaged where they are trusted."""
+    def trust(self, stride: int) -> Tensor:
+        """(B, 1, h/s, w/s): the mean of each cell."""
+        return F.avg_pool2d(self.value4[:, 2:], stride // 4, ceil_mode=True)
+
+    def moments(self, stride: int) -> Tensor:
+        """(B, 8, h/s, w/s) at stride 4, 8 or 16: ab, trust, l, l^2, l ab and |ab|^2 of color and lightness l.
+
+        Larger cells hold the means over what is trusted in them.
+        """
+        ab, trust, light = self.value4[:, :2], self.value4[:, 2:], self.light4
+        squared = ab.square().sum(1, keepdim=True)
         if stride == 4:
-            return self.value4
-        pooled = F.avg_pool2d(
-            torch.cat([self.value4[:, :2] * self.value4[:, 2:], self.value4[:, 2:]], 1), stride // 4, ceil_mode=True
-        )
-        return torch.cat([pooled[:, :2] / pooled[:, 2:].clamp_min(1e-3), pooled[:, 2:]], 1)
+            return torch.cat([ab, trust, light, light.square(), light * ab, squared], 1)
+        fields = torch.cat([ab, torch.ones_like(light), light, light.square(), light * ab, squared], 1) * trust
+        pooled = F.avg_pool2d(fields, stride // 4, ceil_mode=True)
+        share = pooled[:, 2:3]
+        means = pooled / share.clamp_min(1e-3)
+        return torch.cat([means[:, :2], share, means[:, 3:]], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Regressed:
+    """Color at the lightness that is here. ab: (B, 2, ...); gap, deviation: (B, 1, ...).
+
+    gap: difference in lightness from what was matched. deviation: of the colors there from the fitted line.
+    """
+
+    ab: Tensor
+    gap: Tensor
+    deviation: Tensor
+
+
+def regressed(moments: Tensor, light: Tensor, ridge: Tensor) -> Regressed:
+    """Linear regression of color on lightness from moments (B, 8, ...), evaluated at ``light`` (B, 1, ...).
+
+    ridge: () > 0, a variance of lightness below which the slope fades.
+    """
+    ab, mean = moments[:, :2], moments[:, 3:4]
+    variance = (moments[:, 4:5] - mean.square()).clamp_min(0)
+    covariance = moments[:, 5:7] - ab * mean
+    slope = covariance / (variance + ridge)
+    left = moments[:, 7:8] - ab.square().sum(1, keepdim=True) - (slope * covariance).sum(1, keepdim=True)
+    gap = light - mean
+    return Regressed(ab + slope * gap, gap.abs(), left.clamp_min(1e-6).sqrt())
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Found in the cache. coarse, fine: (B, 3, h/4, w/4) values; scores: (B, 3, h/4, w/4) how good the match is."""
+    """Found in the cache. coarse, fine: (B, 8, h/4, w/4) moments; scores: (B, 3, h/4, w/4) how good the match is."""
 
     coarse: Tensor
     fine: Tensor
@@ -97,12 +143,12 @@ class Matcher(nn.Module):
         coarse, best, memory, cell = self._coarse(query, memories)
         fine, scores = self._fine(query, memories, memory, cell)
         found = resize(torch.cat([coarse, best], 1), query.key4)
-        return Read(found[:, :3], fine, torch.cat([scores, found[:, 3:]], 1))
+        return Read(found[:, :MOMENTS], fine, torch.cat([scores, found[:, MOMENTS:]], 1))
 
     def _coarse(self, query: Features, memories: Sequence[Memory]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Attention at stride 8 over the cells of all memories.
 
-        Returns the values (B, 3, h/8, w/8), the best cosine (B, 1, h/8, w/8), and which memory and which of
+        Returns the moments (B, 8, h/8, w/8), the best cosine (B, 1, h/8, w/8), and which memory and which of
         its cells that was, (B, h/8 * w/8) each.
         """
         _, _, height, width = query.key8.shape
@@ -121,7 +167,7 @@ class Matcher(nn.Module):
         for part, top, index, held, place in zip(parts, bests, indexes, memories, bands, strict=True):
             weights = torch.softmax(part, 3)
             share = (top - best).exp() / weights.gather(3, index[..., None])[..., 0]
-            read = read + share[..., None] * _read(weights, _in_band(held.value(8), place))
+            read = read + share[..., None] * _read(weights, _in_band(held.moments(8), place))
             total = total + share
         coarse = (read / total[..., None]).permute(0, 3, 1, 2)
         return coarse, best[:, None] / sharpness, memory.flatten(1), cell.flatten(1)
@@ -140,7 +186,7 @@ class Matcher(nn.Module):
         base = (torch.arange(batch, device=device)[:, None] * len(memories) + memory) * (height * width)
         flat = (base[..., None, None] + rows[..., :, None] + columns[..., None, :]).flatten()
         keys = torch.stack([tokens(m.key4) for m in memories], 1).flatten(0, 2)
-        values = torch.stack([tokens(m.value4) for m in memories], 1).flatten(0, 2)
+        values = torch.stack([tokens(m.moments(4)) for m in memories], 1).flatten(0, 2)
         window = len(reach) ** 2
         gathered = keys.index_select(0, flat).view(-1, window, channels)
         queries = F.pad(query.key4, (0, 2 * width8 - width, 0, 2 * height8 - height))
@@ -148,12 +194,13 @@ class Matcher(nn.Module):
         sharpness = self.log_sharpness4.exp()
         match = torch.bmm(queries.reshape(-1, 4, channels) * sharpness, gathered.transpose(1, 2)) + _own_window(device)
         weights = torch.softmax(match, 2)
-        found = torch.bmm(weights, values.index_select(0, flat).view(-1, window, 3))
+        found = torch.bmm(weights, values.index_select(0, flat).view(-1, window, MOMENTS))
         entropy = -(weights * (weights + 1e-6).log()).sum(2, keepdim=True)
         result = torch.cat([found, match.max(2, keepdim=True)[0] / sharpness, entropy], 2)
-        plane = result.view(batch, height8, width8, 2, 2, 5).permute(0, 5, 1, 3, 2, 4)
-        plane = plane.reshape(batch, 5, 2 * height8, 2 * width8)[..., :height, :width]
-        return plane[:, :3], plane[:, 3:]
+        count = MOMENTS + 2
+        plane = result.view(batch, height8, width8, 2, 2, count).permute(0, 5, 1, 3, 2, 4)
+        plane = plane.reshape(batch, count, 2 * height8, 2 * width8)[..., :height, :width]
+        return plane[:, :MOMENTS], plane[:, MOMENTS:]
 
 
 def _in_band(x: Tensor, place: Band) -> Tensor:
@@ -169,7 +216,7 @@ def _similarity(queries: Tensor, memory: Memory, place: Band) -> Tensor:
     if place.mask is not None:
         mask = place.mask.expand(len(queries), *place.mask.shape).flatten(0, 1)
         return torch.baddbmm(mask, queries.flatten(0, 1), keys.flatten(0, 1)).view(*queries.shape[:3], -1)
-    hidden = torch.where(memory.value(8)[:, 2:].flatten(2) < 0.5, MASKED, 0.0).to(keys)
+    hidden = torch.where(memory.trust(8).flatten(2) < 0.5, MASKED, 0.0).to(keys)
     return torch.baddbmm(hidden, queries.flatten(1, 2), keys[:, 0]).view(*queries.shape[:3], -1)
 
 

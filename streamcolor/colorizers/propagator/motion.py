@@ -18,8 +18,6 @@ from streamcolor.colorizers.tracks import Float32, Tracks, sample
 STRIDE = 4
 # What a pixel that flow has lost counts for beside one that it holds, where a cell has both.
 LOST = 0.01
-# Distance in a*, b* from which on the network and the tracks are not of the same mind.
-AGREE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +60,12 @@ class Followed:
     def reduced(self, stride: int) -> tuple[Float32, Float32]:
         """Colors (h/s, w/s, 2), the mean of what is believed in each cell, and the mean belief (h/s, w/s)."""
         weight = np.maximum(self.certain, LOST)
-        return _pool(self.ab * weight[..., None], stride) / _pool(weight, stride)[..., None], _pool(
-            self.certain, stride
-        )
+        return pool(self.ab * weight[..., None], stride) / pool(weight, stride)[..., None], pool(self.certain, stride)
 
     def candidate(self) -> Float32:
         """(4, h/4, w/4) as in ``Motion.tracked``."""
         color, certain = self.reduced(STRIDE)
-        return np.stack([color[..., 0] / 110, color[..., 1] / 110, certain, _pool(self.gap, STRIDE) / 100])
-
-    def sharpen(self, ab4: Float32) -> Float32:
-        """ab (h/4, w/4, 2) of the network -> (h/2, w/2, 2), with the detail of the tracked colors.
-
-        What a cell of four pixels has averaged is given back where the tracked color is believed and of the same mind
-        as the network, less and less up to ``AGREE`` ab units apart.
-        """
-        coarse, _ = self.reduced(STRIDE)
-        fine, certain = self.reduced(2)
-        size = fine.shape[1::-1]
-        apart = np.linalg.norm(_enlarge(ab4 - coarse, size), axis=-1)
-        weight = certain * np.clip(1 - apart / AGREE, 0, 1)
-        return np.asarray(_enlarge(ab4, size) + weight[..., None] * (fine - _enlarge(coarse, size)), np.float32)
+        return np.stack([color[..., 0] / 110, color[..., 1] / 110, certain, pool(self.gap, STRIDE) / 100])
 
 
 def flow_before(tracks: Tracks, here: Float32, before: Float32 | None) -> Float32 | None:
@@ -90,9 +73,9 @@ def flow_before(tracks: Tracks, here: Float32, before: Float32 | None) -> Float3
     if tracks.back is None or tracks.believed is None or before is None:
         return None
     gap = np.abs(here - sample(before, tracks.back))
-    flow = _pool(tracks.back, STRIDE) / STRIDE
-    believed = _pool(tracks.believed.astype(np.float32), STRIDE)
-    return np.stack([flow[..., 0], flow[..., 1], believed, _pool(gap, STRIDE) / 100])
+    flow = pool(tracks.back, STRIDE) / STRIDE
+    believed = pool(tracks.believed.astype(np.float32), STRIDE)
+    return np.stack([flow[..., 0], flow[..., 1], believed, pool(gap, STRIDE) / 100])
 
 
 def carry(value4: Tensor, flow4: Tensor) -> Tensor:
@@ -105,11 +88,8 @@ def carry(value4: Tensor, flow4: Tensor) -> Tensor:
     return torch.cat([moved, flow4[:, 2:]], 1)
 
 
-def _pool(values: Float32, stride: int) -> Float32:
+def pool(values: Float32, stride: int) -> Float32:
+    """Means over cells: (h, w) or (h, w, c) -> (h/s, w/s) or (h/s, w/s, c)."""
     height, width = values.shape[:2]
     small = cv2.resize(values, (width // stride, height // stride), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
-
-
-def _enlarge(values: Float32, size: tuple[int, ...]) -> Float32:
-    return np.asarray(cv2.resize(values, (size[0], size[1]), interpolation=cv2.INTER_CUBIC), np.float32)

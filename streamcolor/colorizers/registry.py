@@ -82,6 +82,8 @@ MODELS: tuple[Model, ...] = (
         references=False,
         parameters=177_132,
         trained=True,
+        weights="unet-basic.safetensors",
+        sha256="046e372456bf5d1ca3290d5607e5f4333395e460ce626a3e68e4666c25bfb29e",
     ),
     Model(
         "stable-colorizer",
@@ -91,6 +93,8 @@ MODELS: tuple[Model, ...] = (
         references=True,
         parameters=309_452,
         trained=True,
+        weights="stable-colorizer.safetensors",
+        sha256="7cda171bf7a135163a1378b626bab2aec27e46ba742cb9a884ee085a97a0ac70",
     ),
     Model(
         "autoencoder",
@@ -101,6 +105,8 @@ MODELS: tuple[Model, ...] = (
         parameters=131_721,
         kind="backbone",
         trained=True,
+        weights="autoencoder.safetensors",
+        sha256="650f51ba55e20110bd1bef2e55d55152a4ab5825198a2df2e808dab890b7f501",
     ),
     Model(
         "agin",

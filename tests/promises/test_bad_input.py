@@ -217,7 +217,7 @@ def test_a_read_only_folder(small_disk: Path, film: Path, key: Path, capsys: pyt
 
 
 def test_ctrl_c_leaves_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mkv", [scene(120, 160, n, 8) for n in range(400)])
+    film = write_film(tmp_path / "film.mkv", [scene(120, 160, n % 50, 8) for n in range(1500)])
     key = write_keyframe(tmp_path / "key.png", scene(120, 160, 0, 8))
     before = sorted(tmp_path.iterdir())
     words = [str(COMMAND), "run", str(film), "--ref", str(key), "--progress", str(tmp_path / "progress")]

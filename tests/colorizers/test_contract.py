@@ -46,7 +46,8 @@ UNTRAINED: dict[str, Callable[[], Colorizer]] = {
     "stable-colorizer": lambda: StableColorizer.around(StableColorizerNetwork().eval()),
 }
 IDS = [model.id for model in MODELS if model.kind == "colorizer"]
-READY = [model.id for model in MODELS if not model.trained or model.weights]
+# Those that bring a reference's own colors, by method or by shipped weights; the others are tried with random weights.
+READY = [model.id for model in MODELS if not model.trained or model.id == "propagator"]
 
 
 @pytest.fixture(autouse=True)
@@ -180,8 +181,8 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
         create("flow", weights=file)
     with pytest.raises(InputError, match="no folder of a training run"):
         create("propagator", weights=tmp_path)
-    with pytest.raises(InputError, match="streamcolor train unet-basic"):
-        create("unet-basic")
+    with pytest.raises(InputError, match="streamcolor train agin"):
+        create("agin")
 
 
 def test_precision_is_checked(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,8 +157,20 @@ def test_an_interrupted_run_ends_with_the_same_weights(stills: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_it_learns_and_what_it_wrote_can_run(stills: Path, tmp_path: Path) -> None:
-    weights = train(recipe(stills, tmp_path / "run", 75))
-    lines = [json.loads(line) for line in (tmp_path / "run" / "losses.jsonl").read_text().splitlines()]
-    assert lines[-1]["guess"] < lines[0]["guess"]
-    assert lines[-1]["ab"] < lines[0]["ab"]
+    """Before and after on the same runs of frames, drawn with another seed: from step to step losses jump about."""
+    plan = recipe(stills, tmp_path / "run", 75)
+    fresh = losses_on_other_runs(PropagatorTask(plan), stills)
+    weights = train(plan)
+    trained = PropagatorTask(plan)
+    trained.network.load_state_dict(load_file(weights))
+    after = losses_on_other_runs(trained, stills)
+    assert after["ab"] < 0.95 * fresh["ab"]
+    assert after["guess"] < 0.9 * fresh["guess"]
     assert create("propagator", weights=weights).info.id == "propagator"
+
+
+def losses_on_other_runs(task: PropagatorTask, stills: Path) -> dict[str, float]:
+    source = Sequences(load_footage(stills), replace(SMALL, stills=0), seed=77, batch=2)
+    with torch.no_grad():
+        found = [task(source.sample(number), torch.Generator().manual_seed(number)) for number in range(12)]
+    return {name: float(np.mean([float(terms[name]) for terms in found])) for name in ("ab", "guess")}

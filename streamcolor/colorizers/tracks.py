@@ -22,8 +22,10 @@ from streamcolor.colorizers.cache import Entry
 Float32 = NDArray[np.float32]
 Grey = NDArray[np.uint8]
 
+# How often, in frames, a map is anchored, and how often when less of it is believed than ``LITTLE``.
 ANCHOR_EVERY = 8
-ANCHOR_BELOW = 0.6
+ANCHOR_OFTEN = 3
+LITTLE = 0.6
 DECAY = 0.98
 # Weight of a place that a map points to although nobody believes it.
 LEAST = 1e-6
@@ -112,7 +114,7 @@ class Tracks:
             age = abs(frame - tracks.origin(number, entry))
             if number not in known:
                 tracks._anchor(number, here, entry, None)
-            elif age % ANCHOR_EVERY == 0 or tracks.trust[number].mean() < ANCHOR_BELOW:
+            elif age % (ANCHOR_OFTEN if tracks.trust[number].mean() < LITTLE else ANCHOR_EVERY) == 0:
                 tracks._anchor(number, here, entry, tracks.maps[number])
         same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):

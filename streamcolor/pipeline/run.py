@@ -222,10 +222,13 @@ def suggest(shots: Sequence[ShotReport], most: int = 5) -> list[int]:
 
 
 def _prepare_torch(threads: int) -> None:
+    import cv2
     import torch
 
-    # One processor is left to decoding and encoding: threads of torch that wait for each other would spin on it.
-    torch.set_num_threads(threads or max((os.cpu_count() or 2) - 1, 1))
+    # One processor is left to decoding and encoding: threads that wait for each other would spin on it.
+    count = threads or max((os.cpu_count() or 2) - 1, 1)
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
     torch.set_flush_denormal(True)
     _keep_freed_memory()
 

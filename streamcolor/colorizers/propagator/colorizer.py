@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +71,9 @@ class Propagator:
     def _take(self, network: PropagatorNetwork, device: str, precision: Precision) -> None:
         self.device = torch.device(device)
         self.precision = precision
-        self.network = network.to(self.device)
+        # Both pictures and weights: oneDNN otherwise reorders the weights at every convolution.
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        self.network: PropagatorNetwork = network.to(self.device, **layout)
         self._beside = ThreadPoolExecutor(1, "tracks")
 
     def encode(self, reference: Reference) -> Entry:

@@ -24,13 +24,14 @@ class Residual(nn.Module):
             nn.init.zeros_(self.norm2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(x + self.norm2(self.conv2(y)))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(x + self.norm2(self.conv2(y)), inplace=True)
 
 
 def halve(inputs: int, outputs: int) -> nn.Sequential:
     """Stride-2 convolution; (B, inputs, h, w) -> (B, outputs, ceil(h / 2), ceil(w / 2))."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU())
+    convolution = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
+    return nn.Sequential(convolution, nn.GroupNorm(8, outputs), nn.ReLU(inplace=True))
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
@@ -121,8 +122,8 @@ class Encoder(nn.Module):
         x16 = self.stage16(x8)
         x32 = self.stage32(x16)
         context16 = self.merge16(self.lateral16c(x16) + resize(self.lateral32(x32), x16))
-        p8 = F.relu(x8 + self.merge8(resize(self.lateral16(x16), x8)))
-        p4 = F.relu(x4 + self.merge4(resize(self.lateral8(p8), x4)))
+        p8 = F.relu(x8 + self.merge8(resize(self.lateral16(x16), x8)), inplace=True)
+        p4 = F.relu(x4 + self.merge4(resize(self.lateral8(p8), x4)), inplace=True)
         return Features(
             key4=self.key4(p4),
             key8=self.key8(p8),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.propagator import Propagator
-from streamcolor.colorizers.propagator.colorizer import AT_ONCE, choose
+from streamcolor.colorizers.propagator.colorizer import AT_ONCE, KNOWN, RESTRAINT, choose, restraint
 from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import Neighborly
 from streamcolor.colorizers.propagator.matching import Memory, regressed
@@ -180,6 +180,20 @@ def test_guesses_are_not_held_for_knowledge() -> None:
             cache.remember(entry)
         means.append(float(chroma.confidence.mean()))
     assert means[0] < 0.3 and means[0] < 0.5 * means[1]
+
+
+def test_colors_are_held_back_where_neither_pixel_nor_frame_is_sure() -> None:
+    known = torch.full((1, 4, 4), 0.95)
+    known[0, 0] = 0.3
+    assert known.mean() > KNOWN[1]
+    assert torch.equal(restraint(known), torch.ones(1, 4, 4))
+    unknown = torch.full((1, 10, 10), 0.1)
+    unknown[0, 0, 0] = 1
+    factor = restraint(unknown)
+    assert factor[0, 0, 0] == 1
+    torch.testing.assert_close(factor[0, 5, 5], torch.tensor(1 - RESTRAINT * 0.9))
+    between = torch.full((1, 4, 4), sum(KNOWN) / 2)
+    torch.testing.assert_close(restraint(between), 1 - RESTRAINT * 0.5 * (1 - between))
 
 
 def test_what_is_transparent_does_not_guide() -> None:

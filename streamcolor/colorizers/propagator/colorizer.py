@@ -33,6 +33,10 @@ OLDER_RADIUS = 12
 # What trust is worth as confidence where nothing guides: the model has learned to go on with what came before, and it
 # cannot know that this was a guess too.
 UNGUIDED = 0.25
+# In a frame of which little is known, colors that are not sure are paled by up to this share: from a mean confidence of
+# the second of ``KNOWN`` downwards, in full from the first on. The network is too bold there: it has seen few such frames.
+RESTRAINT = 0.4
+KNOWN = (0.4, 0.75)
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 4
 NEAR = 48
@@ -183,7 +187,14 @@ def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | Non
     sharp = detailed(np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy(force=True)), here, followed)
     fine = torch.from_numpy(np.ascontiguousarray(sharp.transpose(2, 0, 1)))
     confidence = F.interpolate(trust.cpu(), scale_factor=2, mode="bilinear", align_corners=False)[0]
-    return Chroma(fine.clamp(-110, 110), confidence)
+    return Chroma((fine * restraint(confidence)).clamp(-110, 110), confidence)
+
+
+def restraint(confidence: Tensor) -> Tensor:
+    """Factor (1, h, w) on a* and b* from the confidence (1, h, w): less than 1 where neither pixel nor frame is sure."""
+    low, high = KNOWN
+    unknown = ((high - confidence.mean()) / (high - low)).clamp(0, 1)
+    return 1 - RESTRAINT * unknown * (1 - confidence)
 
 
 def _memory(entry: Entry, radius: int = 0) -> Memory:

@@ -7,6 +7,7 @@ files, validation, the average of the network that is kept, is that of ``loop.py
 from __future__ import annotations
 
 import zlib
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -48,13 +49,13 @@ class AdversarialTask(Task):
     generators: nn.Module
     critics: nn.Module
 
+    @abstractmethod
     def generator_terms(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Losses of the generators; gradients flow through the critics, which do not move."""
-        raise NotImplementedError
 
+    @abstractmethod
     def critic_terms(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Losses of the critics; what is generated for them is made under ``torch.no_grad``."""
-        raise NotImplementedError
 
     def constrain(self) -> None:
         """Called without gradients after every step of the generators' optimizer, for weights that have bounds."""

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,17 +75,18 @@ def check_resumable(output: Path, *stages: str) -> None:
         raise InputError(f"{output} holds no checkpoint to resume from")
 
 
-class Task(nn.Module):
-    """What is trained. ``network`` is what is saved; ``forward`` gives the loss terms, already weighted."""
+class Task(nn.Module, ABC):
+    """What is trained. ``network`` is what is saved."""
 
     network: nn.Module
 
+    @abstractmethod
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """The loss terms, already weighted."""
 
+    @abstractmethod
     def validate(self, network: nn.Module) -> Validation:
         """Figures and pictures of the averaged network on footage that is never trained on."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

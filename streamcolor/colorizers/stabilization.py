@@ -84,12 +84,12 @@ class FrameWise(ABC, Generic[Network]):
         self.stabilize = stabilize
 
     @classmethod
+    @abstractmethod
     def network_for(cls, tensors: Mapping[str, Tensor]) -> Network:
         """A network of the size that these weights, by their names and shapes, were trained at.
 
         Where they do not tell, it is that of the paper, and then they do not fit.
         """
-        raise NotImplementedError
 
     def encode(self, reference: Reference) -> Entry:
         """See ``Colorizer.encode``; a model that nothing guides keeps nothing of it."""

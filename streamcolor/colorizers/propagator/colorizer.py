@@ -34,7 +34,7 @@ OLDER_RADIUS = 12
 # cannot know that this was a guess too.
 UNGUIDED = 0.25
 # In a frame of which little is known, colors that are not sure are paled by up to this share: from a mean confidence of
-# the second of ``KNOWN`` downwards, in full from the first on. The network is too bold there: it has seen few such frames.
+# the second of ``KNOWN`` downwards, in full from the first on. The network is too bold there: it saw few such frames.
 RESTRAINT = 0.4
 KNOWN = (0.4, 0.75)
 # How many references a frame is colored from, and how many frames away one counts as near.
@@ -191,7 +191,7 @@ def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | Non
 
 
 def restraint(confidence: Tensor) -> Tensor:
-    """Factor (1, h, w) on a* and b* from the confidence (1, h, w): less than 1 where neither pixel nor frame is sure."""
+    """Factor (1, h, w) on a*, b* from the confidence (1, h, w): less than 1 where neither pixel nor frame is sure."""
     low, high = KNOWN
     unknown = ((high - confidence.mean()) / (high - low)).clamp(0, 1)
     return 1 - RESTRAINT * unknown * (1 - confidence)

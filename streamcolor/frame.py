@@ -73,7 +73,10 @@ class Chroma:
 
     ab: (2, h, w) float32, CIELAB a* and b* (D65), clipped to [-110, 110].
     confidence: (1, h, w) float32 in [0, 1]; 0 where the color is a guess.
+    rgb: (3, h, w) float32, R'G'B' of sRGB in [0, 1]: the whole picture, where the network emitted one and ab is nothing
+        but its color. A film never gets it, for its luma is its own; evaluation can score it.
     """
 
     ab: torch.Tensor
     confidence: torch.Tensor
+    rgb: torch.Tensor | None = None

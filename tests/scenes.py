@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from streamcolor.colorizers.contract import Reference
+from streamcolor.colorizers.cache import ReferenceCache
+from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.frame import Chroma
 
 SIZE = (64, 96)
 
@@ -20,3 +22,17 @@ def pictures(count: int) -> list[torch.Tensor]:
 def reference(lightness: torch.Tensor, frame: int | None = 0) -> Reference:
     warm = torch.stack([lightness[0, 0] / 4, 30 - lightness[0, 0] / 3])[None]
     return Reference(lightness, warm, torch.ones_like(lightness), frame)
+
+
+def color_any_size(made: Colorizer, size: tuple[int, int]) -> Chroma:
+    """Chroma of a frame of this size with a reference as large; its size, kind and range are what they must be."""
+    here = torch.rand(1, 1, *size) * 100
+    cache = ReferenceCache(made.info.policy)
+    cache.start_shot([made.encode(reference(here))])
+    chroma, entry = made.step(here, cache, 0)
+    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
+    assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
+    assert entry is not None and entry.frame == 0
+    again, _ = made.step(here, cache, 0)
+    assert torch.equal(chroma.ab, again.ab)
+    return chroma

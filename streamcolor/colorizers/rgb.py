@@ -11,6 +11,7 @@ from torch import Tensor
 
 from streamcolor.color.convert import SRGB, lab_to_ycbcr, rgb_to_lab
 from streamcolor.color.standards import luma_coefficients
+from streamcolor.frame import Chroma
 
 
 def grey_value(lightness: Tensor) -> Tensor:
@@ -43,3 +44,10 @@ def chroma_of(picture: Tensor) -> Tensor:
     rgb = picture[0].clamp(0, 1).permute(1, 2, 0).contiguous()
     _, ab = rgb_to_lab(rgb.float().cpu().numpy())
     return torch.from_numpy(np.ascontiguousarray(ab, np.float32)).clamp(-110, 110)
+
+
+def emitted(picture: Tensor, confidence: float) -> Chroma:
+    """Chroma of a network's output (1, 3, h, w) on any device, the output itself beside it, with one confidence."""
+    rgb = picture[0].float().clamp(0, 1).cpu()
+    ab = chroma_of(rgb[None])
+    return Chroma(ab, torch.full((1, *ab.shape[1:]), confidence), rgb)

@@ -57,10 +57,17 @@ def command(
         typer.Option("--aesthetics-backbone", metavar="FILE", help="NIMA's weights on VGG-16; asks for aesthetics."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Scores as JSON.")] = None,
+    raw_rgb: Annotated[
+        bool,
+        typer.Option(
+            "--raw-rgb",
+            help="Score the picture that the network emits, with its own luma and not steadied; few models have one.",
+        ),
+    ] = False,
     model: Model = "propagator",
     weights: Weights = None,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     stabilize: Stabilize = True,
     size: Size = None,
     threads: Threads = 0,
@@ -73,14 +80,15 @@ def command(
 
     cdc is to be near cdc_gt, colour near 1, luma 0; grey is the psnr of the uncolored film. Warp error, flicker and
     his_ref, HIS with the reference, stand beside the truth's own; LPIPS, FID and aesthetics need the weights of
-    others, from files or from a folder named in STREAMCOLOR_BACKBONES.
+    others, from files or from a folder named in STREAMCOLOR_BACKBONES. With --raw-rgb, luma says how far the model
+    moved it.
     """
     from rich.console import Console
 
     from streamcolor.evaluation.html import jpeg, page
     from streamcolor.evaluation.measures import choose_measures
     from streamcolor.evaluation.metrics import Picture
-    from streamcolor.evaluation.protocols import evaluate
+    from streamcolor.evaluation.protocols import evaluate, write_rgb_film
     from streamcolor.evaluation.report import (
         Results,
         check_folder,
@@ -91,24 +99,27 @@ def command(
         write_strip,
         write_whole,
     )
+    from streamcolor.pipeline.emitted import emitted_pictures
     from streamcolor.pipeline.run import RunOptions, run
 
     def color_film(film: Path, pictures: list[str], target: Path) -> None:
-        run(
-            RunOptions(
-                film=film,
-                references=pictures,
-                output=target,
-                codec="ffv1",
-                model=model,
-                weights=weights,
-                device=device,
-                precision=precision,
-                stabilize=stabilize,
-                size=size,
-                threads=threads,
-            )
+        asked = RunOptions(
+            film=film,
+            references=pictures,
+            output=target,
+            codec="ffv1",
+            model=model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            stabilize=stabilize,
+            size=size,
+            threads=threads,
         )
+        if raw_rgb:
+            write_rgb_film(emitted_pictures(asked), target)
+        else:
+            run(asked)
 
     chosen = choose_measures(
         measures,
@@ -143,7 +154,7 @@ def command(
         scores.append(score)
         if not quiet:
             typer.echo(f"{score.clip}: psnr {score.psnr:.2f} dB (grey {score.grey:.2f})", err=True)
-    options = {"model": model, "references": references, "size": size, "frames": frames}
+    options = {"model": model, "references": references, "size": size, "frames": frames, "raw_rgb": raw_rgb}
     results = Results(scores, options, chosen.columns, chosen.pooled(), chosen.missing)
     text = to_json(results)
     if output is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -17,6 +17,7 @@ import av
 import cv2
 import numpy as np
 
+from streamcolor.color.standards import Matrix, luma_coefficients
 from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.evaluation import metrics
 from streamcolor.evaluation.comparison import ClipScore, Luma, Measure, Pair, Tally
@@ -29,6 +30,9 @@ KeepSheet = Callable[[str, Picture], object]
 
 SETTINGS = ("first", "first,last", "none", "unrelated")
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov")
+# Pixel formats: of films, and of what ``write_rgb_film`` writes.
+YCBCR = ("yuv420p", "yuv422p", "yuv444p", "gray")
+RGB = "bgr0"
 # The window of SSIM.
 SMALLEST_SIDE = 11
 
@@ -46,10 +50,10 @@ def find_clips(data: Path, names: Sequence[str] | None = None) -> list[Path]:
     return [p for p in clips if not names or p.stem in names]
 
 
-def decode(path: Path, limit: int = 0) -> Iterator[tuple[Picture, Luma]]:
+def decode(path: Path, limit: int = 0, formats: Sequence[str] = YCBCR) -> Iterator[tuple[Picture, Luma]]:
     """R'G'B' (H, W, 3) and Y' (H, W) of every frame of an 8-bit BT.709 film, or of the first ``limit``.
 
-    Raises InputError for another format and for what is not a film.
+    Raises InputError for a pixel format that is not among ``formats`` and for what is not a film.
     """
     try:
         with av.open(str(path)) as container:
@@ -58,13 +62,34 @@ def decode(path: Path, limit: int = 0) -> Iterator[tuple[Picture, Luma]]:
             for number, frame in enumerate(container.decode(video=0)):
                 if limit and number == limit:
                     return
-                if frame.format.name not in {"yuv420p", "yuv422p", "yuv444p", "gray"}:
+                if frame.format.name not in formats:
                     raise InputError(f"{path.name} has pixel format {frame.format.name}; evaluation takes 8-bit Y'CbCr")
                 # One thread: libswscale's slice threads were seen to damage single samples.
                 rgb = frame.to_ndarray(format="rgb24", src_colorspace="ITU709", dst_colorspace="ITU709", threads=1)
-                yield rgb, np.asarray(plane_view(frame, 0, 8), np.uint8).copy()
+                luma = limited_luma(rgb) if frame.format.name == RGB else plane_view(frame, 0, 8).copy()
+                yield rgb, np.asarray(luma, np.uint8)
     except av.error.FFmpegError as error:
         raise InputError(f"{path.name} cannot be decoded: {error.strerror}; is it a whole film?") from error
+
+
+def limited_luma(rgb: Picture) -> Luma:
+    """Y' (H, W) of a picture in the film's own code values: BT.709, 8 bits, limited range."""
+    kr, kb = luma_coefficients(Matrix.BT709)
+    unit = rgb @ np.array([kr, 1 - kr - kb, kb]) / 255
+    return np.asarray(np.rint(16 + 219 * unit), np.uint8)
+
+
+def write_rgb_film(pictures: Iterable[Picture], film: Path) -> None:
+    """Pictures (H, W, 3) R'G'B' as FFV1, bit for bit: what ``ColorFilm`` may write instead of Y'CbCr."""
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.pix_fmt = RGB
+        for number, rgb in enumerate(pictures):
+            if number == 0:
+                stream.height, stream.width = rgb.shape[:2]
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=RGB, threads=1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def write_grey_film(clip: Path, film: Path, frames: int = 0) -> tuple[int, tuple[int, int]]:
@@ -193,7 +218,7 @@ def _compare(
     sheet: ContactSheet | None,
 ) -> None:
     """Frame against frame, three films read side by side; whole clips are never held."""
-    films = zip_longest(decode(output), decode(clip, frames), decode(grey))
+    films = zip_longest(decode(output, formats=(*YCBCR, RGB)), decode(clip, frames), decode(grey))
     for number, (colored, original, uncolored) in enumerate(films):
         if colored is None or original is None:
             raise InputError(f"the colored {clip.name} does not have as many frames as the film")

@@ -31,13 +31,14 @@ class Painted:
     """A frame with its chroma planes at the writer's depth and subsampling, and how far they are to be trusted.
 
     planes_of: makes cb and cr. It is asked once, by whoever wants them first: in a run that is the writer, whose thread
-    has time while the next frame is being colored.
+    has time while the next frame is being colored. rgb: see ``Chroma``.
     """
 
     frame: Frame
     planes_of: Callable[[], tuple[Plane, Plane]]
     confidence: float
     shot: int
+    rgb: torch.Tensor | None = None
 
     @cached_property
     def planes(self) -> tuple[Plane, Plane]:
@@ -105,6 +106,12 @@ def guide(picture: ReferencePicture, size: tuple[int, int], matrix: Matrix) -> R
     )
 
 
+def _mixed(one: Chroma, other: Chroma, share: float) -> Chroma:
+    """``share`` of the other; pictures of networks that emit them mix as those of the film do."""
+    rgb = None if one.rgb is None or other.rgb is None else torch.lerp(one.rgb, other.rgb, share)
+    return Chroma(torch.lerp(one.ab, other.ab, share), torch.lerp(one.confidence, other.confidence, share), rgb)
+
+
 class Painter:
     """Follows the shots of a film and colors its frames one after the other.
 
@@ -166,7 +173,7 @@ class Painter:
         )
         confidence = float(chroma.confidence.mean())
         self.shots[-1].add(frame.index, confidence)
-        return Painted(frame, planes_of, confidence, ready.shot.number)
+        return Painted(frame, planes_of, confidence, ready.shot.number, chroma.rgb)
 
     def _chroma(self, ready: FrameReady) -> Chroma:
         """Of one shot; in a dissolve that of both, each with its own references and memory, weighted by time.
@@ -181,7 +188,7 @@ class Painter:
         first, stop = ready.blending.blend
         share = min(max((frame.index - first + 1) / (stop - first + 1), 0.0), 1.0)
         other = self._step(lightness, self._coming.cache, frame.index)
-        return Chroma(torch.lerp(chroma.ab, other.ab, share), torch.lerp(chroma.confidence, other.confidence, share))
+        return _mixed(chroma, other, share)
 
     def _step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> Chroma:
         chroma, entry = self.colorizer.step(lightness, cache, frame)

@@ -58,7 +58,7 @@ class RunOptions:
     model: str = "propagator"
     weights: Path | None = None
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     stabilize: bool = True
     size: int | None = None
     fit: str = "refuse"
@@ -138,7 +138,7 @@ def run(
     """
     started = time.monotonic()
     steps = read_steps(options.vf, options.node())
-    _prepare_torch(options.threads)
+    prepare_torch(options.threads)
     colorizers = colorizers_of(steps)
     output = str(options.output) if options.output is not None else default_output(options.film)
     with open_film(
@@ -221,7 +221,8 @@ def suggest(shots: Sequence[ShotReport], most: int = 5) -> list[int]:
     return [frame for _, frame in sorted(gains, key=lambda gain: -gain[0])[:most]]
 
 
-def _prepare_torch(threads: int) -> None:
+def prepare_torch(threads: int) -> None:
+    """Settings of this process under which frames are colored. threads: 0 for as many as there are processors."""
     import cv2
     import torch
 

@@ -27,7 +27,7 @@ from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.errors import InputError
 
-from scenes import pictures, reference
+from scenes import color_any_size, pictures, reference
 
 
 @pytest.fixture(autouse=True)
@@ -198,15 +198,8 @@ def test_what_a_variant_leaves_out_learns_nothing() -> None:
 
 @pytest.mark.parametrize("size", [(64, 96), (45, 71), (17, 31), (3, 40), (1, 1)])
 def test_films_of_any_size(size: tuple[int, int]) -> None:
-    made = AttentionExemplar.around(small())
-    here = torch.rand(1, 1, *size) * 100
-    cache = ReferenceCache(made.info.policy)
-    cache.start_shot([made.encode(reference(here))])
-    chroma, entry = made.step(here, cache, 0)
-    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
-    assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
+    chroma = color_any_size(AttentionExemplar.around(small()), size)
     assert chroma.confidence.min() >= 0.1 and chroma.confidence.max() <= 0.3
-    assert entry is not None and entry.frame == 0
 
 
 def test_it_listens_to_its_references_and_manages_without() -> None:

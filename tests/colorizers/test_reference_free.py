@@ -24,7 +24,7 @@ from streamcolor.colorizers.unet_gan.attention import AttentionUnetGanNetwork
 from streamcolor.colorizers.unet_gan.unet import UnetGanNetwork
 from streamcolor.errors import InputError
 
-from scenes import pictures, reference
+from scenes import color_any_size, pictures, reference
 
 KINDS = {
     "agin": Agin,
@@ -66,16 +66,7 @@ def colorizer(model_id: str) -> FrameWise:
 @pytest.mark.parametrize("model_id", KINDS)
 @pytest.mark.parametrize("size", [(64, 96), (45, 71), (3, 40), (1, 1)])
 def test_films_of_any_size(model_id: str, size: tuple[int, int]) -> None:
-    made = colorizer(model_id)
-    here = torch.rand(1, 1, *size) * 100
-    cache = ReferenceCache(made.info.policy)
-    cache.start_shot([made.encode(reference(here))])
-    chroma, entry = made.step(here, cache, 0)
-    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
-    assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
-    assert entry is not None and entry.frame == 0
-    again, _ = made.step(here, cache, 0)
-    assert torch.equal(chroma.ab, again.ab)
+    color_any_size(colorizer(model_id), size)
 
 
 @pytest.mark.parametrize("model_id", KINDS)

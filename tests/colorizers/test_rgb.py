@@ -8,7 +8,7 @@ from skimage.color import lab2rgb, rgb2lab
 
 from streamcolor.color.convert import grey_lightness, rgb_to_lab
 from streamcolor.color.standards import Matrix
-from streamcolor.colorizers.rgb import chroma_of, color_picture, grey_picture, grey_value
+from streamcolor.colorizers.rgb import chroma_of, color_picture, emitted, grey_picture, grey_value
 
 
 def test_greys_have_the_value_of_their_lightness() -> None:
@@ -34,3 +34,11 @@ def test_of_a_picture_only_a_and_b_remain() -> None:
     result = chroma_of(picture)
     assert result.shape == (2, 20, 30) and result.dtype == torch.float32
     np.testing.assert_allclose(result.permute(1, 2, 0), expected, atol=0.05)
+
+
+def test_what_was_emitted_stays_beside_its_color() -> None:
+    picture = torch.rand(1, 3, 20, 30) * 1.4 - 0.2
+    chroma = emitted(picture, 0.3)
+    assert chroma.rgb is not None and torch.equal(chroma.rgb, picture[0].clamp(0, 1))
+    assert torch.equal(chroma.ab, chroma_of(picture))
+    assert chroma.confidence.shape == (1, 20, 30) and (chroma.confidence == torch.tensor(0.3)).all()

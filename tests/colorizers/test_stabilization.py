@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
@@ -26,6 +26,10 @@ class Restless(FrameWise[nn.Identity]):
 
     info = ColorizerInfo("restless", True, 64, 2, "Apache-2.0", CachePolicy(recent=1))
     stride = 2
+
+    @classmethod
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> nn.Identity:
+        return nn.Identity()
 
     def encode(self, reference: Reference) -> Entry:
         return Entry({"ab": reference.ab.mean((0, 2, 3))}, reference.frame)

@@ -24,7 +24,7 @@ from streamcolor.colorizers.stable.network import (
 )
 from streamcolor.errors import CallError, InputError
 
-from scenes import pictures, reference
+from scenes import color_any_size, pictures, reference
 
 
 @pytest.fixture(autouse=True)
@@ -131,14 +131,7 @@ def test_training_leaves_the_reference_encoder_as_it_is() -> None:
 @pytest.mark.parametrize("model_id", ["unet-basic", "stable-colorizer"])
 @pytest.mark.parametrize("size", [(64, 96), (45, 71), (17, 31), (3, 40), (1, 1)])
 def test_films_of_any_size(model_id: str, size: tuple[int, int]) -> None:
-    made = colorizer(model_id)
-    here = torch.rand(1, 1, *size) * 100
-    cache = ReferenceCache(made.info.policy)
-    cache.start_shot([made.encode(reference(here))])
-    chroma, entry = made.step(here, cache, 0)
-    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
-    assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
-    assert entry is not None and entry.frame == 0
+    color_any_size(colorizer(model_id), size)
 
 
 @pytest.mark.parametrize("space", ["rgb", "lab"])

@@ -18,7 +18,7 @@ from streamcolor.colorizers.stylization.network import StylizationNetwork, Switc
 from streamcolor.colorizers.stylization.transfer import SITES, TransferNetwork
 from streamcolor.errors import InputError
 
-from scenes import pictures, reference
+from scenes import color_any_size, pictures, reference
 
 WIDTH = 4
 
@@ -202,14 +202,7 @@ def test_known_places_weigh_eleven_times_as_much() -> None:
 
 @pytest.mark.parametrize("size", [(64, 96), (57, 71), (71, 57), (45, 71), (17, 9), (3, 40), (1, 1)])
 def test_films_of_any_size(size: tuple[int, int]) -> None:
-    made = colorizer()
-    here = torch.rand(1, 1, *size) * 100
-    cache = ReferenceCache(made.info.policy)
-    cache.start_shot([made.encode(reference(here))])
-    chroma, entry = made.step(here, cache, 0)
-    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
-    assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
-    assert entry is not None and entry.frame == 0
+    color_any_size(colorizer(), size)
 
 
 @pytest.mark.parametrize(

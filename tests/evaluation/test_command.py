@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from streamcolor.colorizers.stable.network import UnetBasicNetwork
 from streamcolor.commands import main
 from streamcolor.evaluation.backbones import FILES, STACKS, Stack
+from streamcolor.evaluation.protocols import decode
 
 
 def run(*words: str | Path) -> int | str | None:
@@ -99,6 +103,44 @@ def test_the_folder_of_backbones_is_used(
     mean = json.loads(spoken.out)["mean"]
     assert mean["lpips_alex"] > 0 and mean["fid"] is None
     assert "lpips is n/a" not in spoken.err and "fid is n/a" in spoken.err
+
+
+def test_raw_rgb_scores_what_the_network_emits(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    network = UnetBasicNetwork().eval()
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    words = ["--model", "unet-basic", "--weights", tmp_path / "w.safetensors", "--clip", "one", "--frames", "3"]
+    words += ["--references", "none", "--measures", "none", "--json", "--quiet"]
+    scores = []
+    for more in ([], ["--raw-rgb"]):
+        assert run(clips, *words, *more) == 0
+        scores.append(json.loads(capsys.readouterr().out))
+    kept, raw = scores
+    expected = []
+    for truth, luma in decode(clips / "one.mp4", 3):
+        # The film is smaller than the working size of the model, so that nothing is resized.
+        grey = np.clip((luma.astype(np.float64) - 16) / 219, 0, 1)
+        with torch.no_grad():
+            seen = torch.from_numpy(grey).float().expand(1, 3, *grey.shape)
+            picture = network(seen)[0].permute(1, 2, 0).numpy()
+        error = np.mean((np.rint(np.clip(picture, 0, 1) * 255) - truth) ** 2)
+        expected.append(10 * np.log10(255**2 / error))
+    assert raw["clips"]["one"]["psnr_frames"] == pytest.approx(expected, abs=0.005)
+    assert raw["mean"]["psnr"] == pytest.approx(np.mean(expected), abs=0.005)
+    assert kept["mean"]["luma"] == 0 and raw["mean"]["luma"] > 50
+    assert kept["mean"]["psnr"] > raw["mean"]["psnr"] + 1
+    assert kept["mean"]["grey"] == raw["mean"]["grey"]
+    assert [score["options"]["raw_rgb"] for score in scores] == [False, True]
+
+
+def test_raw_rgb_of_a_model_that_emits_none_is_refused(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "lab.safetensors"
+    save_file(UnetBasicNetwork("lab").state_dict(), weights)
+    outputs = ["-o", tmp_path / "r.json", "--html", tmp_path / "r.html", "--strips", tmp_path / "sheets"]
+    for model in (["--model", "welsh"], ["--model", "unet-basic", "--weights", weights]):
+        refused([clips, "--raw-rgb", *model, *outputs], 2, f"{model[1]} emits color", capsys, tmp_path)
 
 
 def test_wrong_words(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

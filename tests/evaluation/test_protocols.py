@@ -17,7 +17,7 @@ import pytest
 
 from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.evaluation.comparison import Figures, Pair
-from streamcolor.evaluation.protocols import ColorFilm, decode, evaluate
+from streamcolor.evaluation.protocols import RGB, ColorFilm, decode, evaluate, limited_luma, write_rgb_film
 from streamcolor.evaluation.report import mean_of
 
 OUTSIDE = Path(__file__).resolve().parents[3] / "shared" / "tools" / "first_frame_eval.py"
@@ -160,6 +160,36 @@ def test_the_settings_hand_over_what_they_say(clips: Path, setting: str, count: 
     assert len(score.psnr_frames) == 5
     if setting == "first,last":
         assert [r.rpartition("@")[2] for r in seen[0]] == ["0", "4"]
+
+
+def test_a_film_of_rgb_pictures_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = list(rng.integers(0, 256, (3, 37, 53, 3), np.uint8))
+    write_rgb_film(pictures, tmp_path / "film.mkv")
+    read = list(decode(tmp_path / "film.mkv", formats=(RGB,)))
+    assert len(read) == 3
+    for (rgb, luma), picture in zip(read, pictures, strict=True):
+        np.testing.assert_array_equal(rgb, picture)
+        np.testing.assert_array_equal(luma, limited_luma(picture))
+    # Clips themselves are Y'CbCr.
+    with pytest.raises(InputError, match="pixel format bgr0"):
+        list(decode(tmp_path / "film.mkv"))
+
+
+def test_the_luma_of_rgb_pictures_is_that_of_a_film() -> None:
+    corners = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    # BT.709-6 item 3.3: 0.2126 R' + 0.7152 G' + 0.0722 B', from 16 to 235.
+    assert limited_luma(corners[None]).tolist() == [[16, 235, 63, 173, 32]]
+
+
+def test_the_truth_in_rgb_scores_as_the_truth(clips: Path) -> None:
+    def color(film: Path, references: list[str], output: Path) -> None:
+        write_rgb_film((rgb for rgb, _ in decode(clips / f"{film.stem}.mp4")), output)
+
+    score = next(evaluate(clips, color))
+    assert score.psnr == pytest.approx(78.13, abs=0.01) and score.ssim == pytest.approx(1) and score.de00 == 0
+    # Where R'G'B' cannot show a color of the clip, clipping it moved luma a little.
+    assert score.luma <= 4
 
 
 def test_a_missing_frame_is_an_error(clips: Path) -> None:

@@ -26,15 +26,17 @@ def export(*words: str) -> int:
     return int(stopped.value.code or 0)
 
 
+def torchscript(network: torch.nn.Module, model: str, folder: Path, *words: str) -> Path:
+    """Where the graphs of a model with these weights are."""
+    weights = saved(network, folder / "w.safetensors")
+    assert export("torchscript", "--model", model, "--weights", weights, *words, "-o", str(folder / "out")) == 0
+    return folder / "out"
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
 def test_a_model_that_colors_frame_by_frame(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = UnetBasicNetwork().eval()
-    weights = saved(network, tmp_path / "w.safetensors")
-    folder = tmp_path / "out"
-    assert (
-        export("torchscript", "--model", "unet-basic", "--weights", weights, "--film", "64x48", "-o", str(folder)) == 0
-    )
+    folder = torchscript(UnetBasicNetwork().eval(), "unet-basic", tmp_path, "--film", "64x48")
     said = json.loads((folder / "graphs.json").read_text())
     assert said["model"] == "unet-basic"
     height, width = said["frame"]["inputs"]["lightness"][2:]
@@ -46,10 +48,7 @@ def test_a_model_that_colors_frame_by_frame(tmp_path: Path) -> None:
 def test_the_backbone(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = AutoencoderNetwork().eval()
-    weights = saved(network, tmp_path / "w.safetensors")
-    folder = tmp_path / "out"
-    words = ["--model", "autoencoder", "--weights", weights, "--film", "96x64", "--size", "64", "-o", str(folder)]
-    assert export("torchscript", *words) == 0
+    folder = torchscript(network, "autoencoder", tmp_path, "--film", "96x64", "--size", "64")
     picture = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         made = torch.jit.load(str(folder / "autoencoder.ts"))(picture)

@@ -9,8 +9,8 @@ from torch import Tensor
 from streamcolor.colorizers.agin.network import LEAST, STRIDE, AginNetwork
 from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.padding import at_multiples
-from streamcolor.colorizers.rgb import chroma_of, grey_picture
-from streamcolor.colorizers.stabilization import GUESSED, FrameWise, evenly, frame_wise
+from streamcolor.colorizers.rgb import emitted, grey_picture
+from streamcolor.colorizers.stabilization import GUESSED, FrameWise, frame_wise
 from streamcolor.frame import Chroma
 
 
@@ -28,4 +28,4 @@ class Agin(FrameWise[AginNetwork]):
         """See ``FrameWise.color``; the chroma has the working size."""
         film = (grey_picture(lightness) * 2 - 1).to(self.device)
         multiple = STRIDE if min(film.shape[-2:]) >= LEAST else LEAST
-        return evenly(chroma_of((at_multiples(self.network, film, multiple).float() + 1) / 2), GUESSED)
+        return emitted((at_multiples(self.network, film, multiple).float() + 1) / 2, GUESSED)

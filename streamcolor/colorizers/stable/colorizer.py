@@ -13,7 +13,7 @@ from torch import Tensor
 from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.contract import Precision, Reference
 from streamcolor.colorizers.padding import at_multiples, padded
-from streamcolor.colorizers.rgb import chroma_of, color_picture, grey_picture
+from streamcolor.colorizers.rgb import color_picture, emitted, grey_picture
 from streamcolor.colorizers.stabilization import GUESSED, GUIDED, FrameWise, evenly, frame_wise
 from streamcolor.colorizers.stable.network import (
     CHANNELS,
@@ -103,8 +103,8 @@ def reference_picture(reference: Reference, space: Space) -> Tensor:
 
 
 def chroma_from(colored: Tensor, space: Space, confidence: float) -> Chroma:
-    """A network's output (1, 3 or 2, h, w) as chroma; of R'G'B' only a* and b* are kept."""
-    return evenly(chroma_of(colored.float()) if space == "rgb" else colored[0].float() * 110, confidence)
+    """A network's output (1, 3 or 2, h, w) as chroma."""
+    return emitted(colored, confidence) if space == "rgb" else evenly(colored[0].float() * 110, confidence)
 
 
 def space_of(tensors: Mapping[str, Tensor]) -> Space:

@@ -27,6 +27,7 @@ class ColorizerInfo:
     size_multiple: height and width handed to it are multiples of this (the caller resizes).
     license: of the weights, SPDX.
     policy: which rolling entries the cache keeps for it.
+    bf16: True when it was measured to color as well in bf16 as in fp32.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ColorizerInfo:
     size_multiple: int
     license: str
     policy: CachePolicy
+    bf16: bool = False
 
 
 @dataclass(frozen=True, slots=True)

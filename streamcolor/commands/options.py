@@ -14,7 +14,7 @@ Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Weights (safetensors) instead of those that ship.")
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="fp32, bf16 or fp16 (on a GPU).")]
+Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16 (on a GPU).")]
 Stabilize = Annotated[
     bool,
     typer.Option("--stabilize/--no-stabilize", help="Steady the colors of models that color every frame for itself."),

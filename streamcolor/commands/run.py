@@ -46,7 +46,7 @@ def command(
     model: Model = "propagator",
     weights: Weights = None,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     stabilize: Stabilize = True,
     size: Size = None,
     fit: Annotated[

@@ -31,7 +31,7 @@ class Node:
     model: str = "propagator"
     weights: Path | None = None
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     stabilize: bool = True
     size: int | None = None
     fit: str = "refuse"
@@ -92,7 +92,7 @@ NODE_OPTIONS: Mapping[str, Option] = {
     "model": Option("model", str, "the id of a model"),
     "weights": Option("weights", Path, "a file"),
     "device": Option("device", str, "auto, cpu, cuda or mps"),
-    "precision": Option("precision", str, "fp32, bf16 or fp16"),
+    "precision": Option("precision", str, "auto, fp32, bf16 or fp16"),
     "stabilize": Option("stabilize", {"1": True, "0": False}.__getitem__, "1 or 0"),
     "size": Option("size", *whole(32)),
     "fit": Option("fit", str, "refuse, crop, pad or stretch"),

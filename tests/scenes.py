@@ -1,11 +1,13 @@
-"""A scene that moves, as tensors: what colorizers are handed."""
+"""A scene that moves, as tensors: what colorizers are handed; and a small network that colors it."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.colorizers.prior.network import PriorNetwork, Widths
 from streamcolor.frame import Chroma
 
 SIZE = (64, 96)
@@ -24,13 +26,24 @@ def reference(lightness: torch.Tensor, frame: int | None = 0) -> Reference:
     return Reference(lightness, warm, torch.ones_like(lightness), frame)
 
 
-def color_any_size(made: Colorizer, size: tuple[int, int]) -> Chroma:
-    """Chroma of a frame of this size with a reference as large; its size, kind and range are what they must be."""
+def small_prior() -> PriorNetwork:
+    """A narrow network of ``chroma-prior`` that gives colors: a fresh one gives none."""
+    network = PriorNetwork(Widths((8, 16, 32, 48, 64), (32, 32, 16)))
+    nn.init.normal_(network.out.weight, std=0.05)
+    return network.eval().requires_grad_(False)
+
+
+def color_any_size(made: Colorizer, size: tuple[int, int], reduced: int = 1) -> Chroma:
+    """Chroma of a frame of this size with a reference as large; its size, kind and range are what they must be.
+
+    reduced: what the sides of the frame are to those of its chroma.
+    """
+    height, width = (-(-side // reduced) for side in size)
     here = torch.rand(1, 1, *size) * 100
     cache = ReferenceCache(made.info.policy)
     cache.start_shot([made.encode(reference(here))])
     chroma, entry = made.step(here, cache, 0)
-    assert chroma.ab.shape == (2, *size) and chroma.confidence.shape == (1, *size)
+    assert chroma.ab.shape == (2, height, width) and chroma.confidence.shape == (1, height, width)
     assert chroma.ab.dtype == torch.float32 and chroma.ab.abs().max() <= 110
     assert entry is not None and entry.frame == 0
     again, _ = made.step(here, cache, 0)

@@ -235,7 +235,8 @@ class PropagatorTask(Task):
         return terms | guesses(self.network, batch) if "still_ab" in batch else terms
 
     def validate(self, network: nn.Module) -> Validation:
-        return validate(Propagator.around(self.network), self.kept) if self.kept else Validation({}, {})
+        device = str(next(self.network.parameters()).device)
+        return validate(Propagator.around(self.network, device), self.kept) if self.kept else Validation({}, {})
 
 
 def train(

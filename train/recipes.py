@@ -25,6 +25,7 @@ OnStep = Callable[[int, dict[str, float]], None]
 FAMILIES: Mapping[str, str] = {
     "propagator": "streamcolor.train.propagator",
     "propagator-b": "streamcolor.train.propagator",
+    "chroma-prior": "streamcolor.train.prior",
     "autoencoder": "streamcolor.train.stable",
     "unet-basic": "streamcolor.train.stable",
     "stable-colorizer": "streamcolor.train.stable",

@@ -46,11 +46,19 @@ class Footage:
 
 
 def load_footage(
-    folder: Path, *, longest: int = 90, smallest: int = 128, limit: int | None = None, kept: float = 0.0
+    folder: Path,
+    *,
+    longest: int = 90,
+    smallest: int = 128,
+    limit: int | None = None,
+    kept: float = 0.0,
+    every: int = 1,
+    short_side: int | None = None,
 ) -> Footage:
     """Everything readable below ``folder``; at most ``longest`` frames of a clip. Raises InputError when empty.
 
-    kept: share of the clips, chosen by their names, that is set apart.
+    kept: share of the clips, chosen by their names, that is set apart. every: of a clip, only each n-th of these
+    frames. short_side: pixels that pictures are reduced to.
     """
     from PIL import Image
 
@@ -60,11 +68,13 @@ def load_footage(
             if path.suffix.lower() in STILL_SUFFIXES:
                 picture = np.asarray(Image.open(path).convert("RGB"))
                 if min(picture.shape[:2]) >= smallest and _colorful(picture):
-                    footage.stills.append(picture)
+                    footage.stills.append(_reduced(picture, short_side))
             elif path.suffix.lower() in CLIP_SUFFIXES:
-                clip = _decoded(path, longest)
-                if len(clip) > 8 and min(clip[0].shape[:2]) >= smallest and _colorful(clip[0]):
-                    aside = zlib.crc32(path.name.encode()) < kept * 2**32
+                clip = _decoded(path, longest, every)
+                if len(clip) * every > 8 and min(clip[0].shape[:2]) >= smallest and _colorful(clip[0]):
+                    # A single frame cannot be followed, and so not be scored.
+                    aside = len(clip) > 1 and zlib.crc32(path.name.encode()) < kept * 2**32
+                    clip = [_reduced(frame, short_side) for frame in clip]
                     (footage.kept if aside else footage.clips).append(clip)
         except (OSError, ValueError, av.FFmpegError) as error:
             footage.skipped.append(f"{path.name}: {error}")
@@ -73,9 +83,18 @@ def load_footage(
     return footage
 
 
-def _decoded(path: Path, longest: int) -> Clip:
+def _decoded(path: Path, longest: int, every: int) -> Clip:
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in islice(container.decode(video=0), longest)]
+        return [frame.to_ndarray(format="rgb24") for frame in islice(container.decode(video=0), 0, longest, every)]
+
+
+def _reduced(picture: Bytes, short_side: int | None) -> Bytes:
+    height, width = picture.shape[:2]
+    if short_side is None or min(height, width) <= short_side:
+        return picture
+    scale = short_side / min(height, width)
+    size = (round(width * scale), round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _colorful(picture: Bytes) -> bool:

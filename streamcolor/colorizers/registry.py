@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, resources
 from pathlib import Path
@@ -59,6 +60,17 @@ MODELS: tuple[Model, ...] = (
         references=True,
         parameters=12_262_950,
         trained=True,
+    ),
+    Model(
+        "chroma-prior",
+        "plausible, restrained colors of a frame by itself; propagator's guess for what no reference shows",
+        "streamcolor",
+        "streamcolor.colorizers.prior:ChromaPrior",
+        references=False,
+        parameters=2_517_814,
+        trained=True,
+        weights="chroma-prior.safetensors",
+        sha256="c4cb42579e9047acefd4ef11473120c6564e4bbce0d3ba86a58141745c4cb132",
     ),
     Model(
         "flow",
@@ -200,9 +212,10 @@ def create(
     """Make a colorizer ready to run.
 
     weights: a safetensors file instead of the one that ships, or the folder of a training run. stabilize: models that
-    color every frame for itself are steadied along the motion. Raises CallError for an unknown id or for weights given
-    to a method that has none, InputError for a file that does not hold them, DeviceError for a precision that the
-    device does not have.
+    color every frame for itself are steadied along the motion. precision: fp32, bf16, fp16 or auto, which is bf16 where
+    the processor computes in it and the model loses nothing by it, fp32 otherwise. Raises CallError for an unknown id
+    or for weights given to a method that has none, InputError for a file that does not hold them, DeviceError for a
+    precision that the device does not have.
     """
     model = find(model_id)
     if not model.trained:
@@ -210,8 +223,8 @@ def create(
             raise CallError(f"model {model_id!r} has no weights; leave --weights out")
         plain: Colorizer = _home(model)()
         return plain
-    if precision not in ("fp32", "bf16", "fp16"):
-        raise CallError(f"no precision {precision!r}: choose fp32, bf16 or fp16")
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise CallError(f"no precision {precision!r}: choose auto, fp32, bf16 or fp16")
     if precision == "fp16" and device == "cpu":
         raise DeviceError("a processor has no fp16 arithmetic; take --precision fp32 or bf16")
     from streamcolor.colorizers.stabilization import FrameWise
@@ -219,6 +232,8 @@ def create(
     kind = _home(model)
     file = weights_of(model, weights)
     options = {"stabilize": stabilize} if issubclass(kind, FrameWise) else {}
+    if precision == "auto":
+        precision = "bf16" if kind.info.bf16 and device == "cpu" and computes_in_bf16() else "fp32"
     colorizer: Colorizer = kind(file, device, precision, **options)
     return colorizer
 
@@ -254,6 +269,14 @@ def shipped_weights(model: Model) -> Path:
     if hashlib.sha256(path.read_bytes()).hexdigest() != model.sha256:
         raise InputError(f"{path} is damaged or not the file that ships with streamcolor; install the package again")
     return path
+
+
+def computes_in_bf16() -> bool:
+    """Whether this processor has instructions for bf16 and torch can tell; without them bf16 is slow."""
+    import torch
+
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def choose_device(name: str) -> str:

@@ -30,6 +30,8 @@ from streamcolor.colorizers.cnn.resnet import STRIDE as CNN_STRIDE
 from streamcolor.colorizers.lab import rgb_to_lab
 from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.padding import at_multiples, padded
+from streamcolor.colorizers.prior import ChromaPrior
+from streamcolor.colorizers.prior.colorizer import colored
 from streamcolor.colorizers.rgb import grey_picture
 from streamcolor.colorizers.stabilization import FrameWise
 from streamcolor.colorizers.stable import StableColorizer, UnetBasic
@@ -53,7 +55,10 @@ MEANING = {
 
 
 class FrameGraph(nn.Module):
-    """(1, 1, h, w) L* and, of a model with references, (1, 3, h, w) R'G'B' -> (1, 2, h, w) a* and b*."""
+    """(1, 1, h, w) L* and, of a model with references, (1, 3, h, w) R'G'B' -> (1, 2, h, w) a* and b*.
+
+    Those of ``chroma-prior`` have half the height and width, rounded up.
+    """
 
     def __init__(self, colorizer: FrameWise[Any]) -> None:
         """Raises CallError for a model that is not known here."""
@@ -75,6 +80,10 @@ def parts_of(reference: Tensor) -> tuple[Tensor, Tensor]:
     red, green, blue = reference[:, :1], reference[:, 1:2], reference[:, 2:]
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     return rgb_to_lab(luma.expand(-1, 3, -1, -1))[:, :1], rgb_to_lab(reference)[:, 1:]
+
+
+def _prior(network: Any, lightness: Tensor) -> Tensor:
+    return colored(network, lightness)
 
 
 def _unet_basic(network: Any, lightness: Tensor) -> Tensor:
@@ -137,6 +146,7 @@ def _stylization(network: Any, lightness: Tensor, reference: Tensor) -> Tensor:
 
 
 _WAYS = (
+    (ChromaPrior, _prior),
     (UnetBasic, _unet_basic),
     (StableColorizer, _stable),
     (Agin, _agin),

@@ -17,6 +17,7 @@ from streamcolor.colorizers.cnn import CnnClassifier, ResnetCnn
 from streamcolor.colorizers.cnn.classifier import ClassifierNetwork
 from streamcolor.colorizers.cnn.resnet import ResnetCnnNetwork
 from streamcolor.colorizers.contract import Colorizer
+from streamcolor.colorizers.prior import ChromaPrior
 from streamcolor.colorizers.propagator import PropagatorBig
 from streamcolor.colorizers.propagator.encoder import BIG
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
@@ -30,11 +31,12 @@ from streamcolor.colorizers.unet_gan.attention import AttentionUnetGanNetwork
 from streamcolor.colorizers.unet_gan.unet import UnetGanNetwork
 from streamcolor.errors import CallError, DeviceError, InputError
 
-from scenes import SIZE, pictures, reference
+from scenes import SIZE, pictures, reference, small_prior
 
 # Models that have no weights here keep the contract with random ones; they cannot be asked for colors.
 UNTRAINED: dict[str, Callable[[], Colorizer]] = {
     "propagator-b": lambda: PropagatorBig.around(PropagatorNetwork(BIG).eval()),
+    "chroma-prior": lambda: ChromaPrior.around(small_prior()),
     "unet-basic": lambda: UnetBasic.around(UnetBasicNetwork().eval()),
     "agin": lambda: Agin.around(AginNetwork(8).eval()),
     "attention-exemplar": lambda: AttentionExemplar.around(AttentionExemplarNetwork(width=8).eval()),
@@ -191,3 +193,14 @@ def test_precision_is_checked(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="no fp16"):
         create("propagator", precision="fp16")
     assert getattr(create("propagator", precision="bf16"), "precision", None) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("here", "chosen"), [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({}, "fp32")]
+)
+def test_bf16_is_chosen_where_the_processor_has_it(
+    here: dict[str, bool], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: here, raising=False)
+    assert getattr(create("propagator", precision="auto"), "precision", None) == chosen
+    assert getattr(create("stable-colorizer", precision="auto"), "precision", None) == "fp32"

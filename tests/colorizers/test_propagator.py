@@ -10,8 +10,9 @@ import torch.nn.functional as F
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
+from streamcolor.colorizers.prior.network import PriorNetwork, Widths
 from streamcolor.colorizers.propagator import Propagator
-from streamcolor.colorizers.propagator.colorizer import AT_ONCE, KNOWN, RESTRAINT, choose, restraint
+from streamcolor.colorizers.propagator.colorizer import AT_ONCE, KNOWN, UNGUIDED, choose
 from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import Neighborly
 from streamcolor.colorizers.propagator.matching import Memory, regressed
@@ -182,18 +183,43 @@ def test_guesses_are_not_held_for_knowledge() -> None:
     assert means[0] < 0.3 and means[0] < 0.5 * means[1]
 
 
-def test_colors_are_held_back_where_neither_pixel_nor_frame_is_sure() -> None:
-    known = torch.full((1, 4, 4), 0.95)
-    known[0, 0] = 0.3
-    assert known.mean() > KNOWN[1]
-    assert torch.equal(restraint(known), torch.ones(1, 4, 4))
-    unknown = torch.full((1, 10, 10), 0.1)
-    unknown[0, 0, 0] = 1
-    factor = restraint(unknown)
-    assert factor[0, 0, 0] == 1
-    torch.testing.assert_close(factor[0, 5, 5], torch.tensor(1 - RESTRAINT * 0.9))
-    between = torch.full((1, 4, 4), sum(KNOWN) / 2)
-    torch.testing.assert_close(restraint(between), 1 - RESTRAINT * 0.5 * (1 - between))
+def told(ab: tuple[float, float]) -> PriorNetwork:
+    """A prior that says the same of everything."""
+    prior = PriorNetwork(Widths((16, 16, 16, 16, 16), (16, 16, 16))).eval()
+    assert prior.out.bias is not None
+    prior.out.bias.data[:2] = torch.tensor(ab) / 110
+    return prior
+
+
+def test_colors_that_nobody_is_sure_of_lean_on_the_prior() -> None:
+    torch.manual_seed(0)
+    network = PropagatorNetwork().eval()
+    here, features = pictures(1)[0], network.encoder(torch.zeros(1, 1, 16, 32))
+    made = Propagator.around(network, prior=told((20.0, -30.0)))
+    found, here = torch.zeros(1, 2, 4, 8), here[..., :16, :32]
+    with torch.inference_mode():
+        assert made._leaning(found, torch.full((1, 1, 4, 8), KNOWN[1]), here, features) is found
+        unsure = torch.full((1, 1, 4, 8), 0.2)
+        unsure[..., 0, 0] = 1
+        leaning = made._leaning(found, unsure, here, features)
+        assert torch.equal(leaning[0, :, 0, 0], torch.zeros(2))
+        torch.testing.assert_close(leaning[0, :, 2, 2], 0.8 * torch.tensor([20.0, -30.0]))
+        half = torch.full((1, 1, 4, 8), sum(KNOWN) / 2)
+        leaning = made._leaning(found, half, here, features)
+        torch.testing.assert_close(leaning[0, :, 2, 2], 0.5 * (1 - half[0, 0, 2, 2]) * torch.tensor([20.0, -30.0]))
+
+
+def test_without_a_reference_the_prior_has_its_say_but_is_not_remembered() -> None:
+    torch.manual_seed(0)
+    network = PropagatorNetwork().eval()
+    here = pictures(1)[0]
+    plain, leaning = (Propagator.around(network, prior=prior) for prior in (None, told((20.0, -30.0))))
+    (without, one), (chroma, two) = (made.step(here, ReferenceCache(made.info.policy), 0) for made in (plain, leaning))
+    assert one is not None and two is not None
+    assert torch.equal(one.tensors["value4"], two.tensors["value4"])
+    assert chroma.confidence.max() <= UNGUIDED
+    share = (chroma.ab - without.ab).mean((1, 2)) / (torch.tensor([20.0, -30.0]) - without.ab.mean((1, 2)))
+    assert ((share > 1 - UNGUIDED - 0.05) & (share <= 1.05)).all()
 
 
 def test_what_is_transparent_does_not_guide() -> None:

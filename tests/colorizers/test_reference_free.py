@@ -18,15 +18,18 @@ from streamcolor.colorizers.cnn.classifier import ClassifierNetwork
 from streamcolor.colorizers.cnn.resnet import ResnetCnnNetwork
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.initialization import kaiming
+from streamcolor.colorizers.prior import ChromaPrior
+from streamcolor.colorizers.prior.network import PriorNetwork, Widths
 from streamcolor.colorizers.stabilization import FrameWise
 from streamcolor.colorizers.unet_gan import AttentionUnetGan, UnetGan
 from streamcolor.colorizers.unet_gan.attention import AttentionUnetGanNetwork
 from streamcolor.colorizers.unet_gan.unet import UnetGanNetwork
 from streamcolor.errors import InputError
 
-from scenes import color_any_size, pictures, reference
+from scenes import color_any_size, pictures, reference, small_prior
 
 KINDS = {
+    "chroma-prior": ChromaPrior,
     "agin": Agin,
     "resnet-cnn": ResnetCnn,
     "cnn-classifier": CnnClassifier,
@@ -34,14 +37,17 @@ KINDS = {
     "attention-unet-gan": AttentionUnetGan,
 }
 SMALL: dict[str, Callable[[], nn.Module]] = {
+    "chroma-prior": small_prior,
     "agin": lambda: AginNetwork(8),
     "resnet-cnn": lambda: ResnetCnnNetwork(width=8),
     "cnn-classifier": lambda: ClassifierNetwork(5, width=8, side=64),
     "unet-gan": lambda: UnetGanNetwork(8, 5),
     "attention-unet-gan": lambda: AttentionUnetGanNetwork(8),
 }
-# Variances of batch statistics with which colors are neither grey nor at the bounds.
-SPREAD = {"agin": 1.0, "resnet-cnn": 1.0, "cnn-classifier": 1.0, "unet-gan": 0.06, "attention-unet-gan": 0.06}
+# Variances of batch statistics with which colors are neither grey nor at the bounds; chroma-prior has none.
+SPREAD = dict.fromkeys(KINDS, 1.0) | {"unet-gan": 0.06, "attention-unet-gan": 0.06}
+# What the sides of a frame are to those of its chroma.
+REDUCED = {"chroma-prior": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +72,7 @@ def colorizer(model_id: str) -> FrameWise:
 @pytest.mark.parametrize("model_id", KINDS)
 @pytest.mark.parametrize("size", [(64, 96), (45, 71), (3, 40), (1, 1)])
 def test_films_of_any_size(model_id: str, size: tuple[int, int]) -> None:
-    color_any_size(colorizer(model_id), size)
+    color_any_size(colorizer(model_id), size, REDUCED.get(model_id, 1))
 
 
 @pytest.mark.parametrize("model_id", KINDS)
@@ -94,6 +100,8 @@ def test_mixed_precision_is_near(model_id: str) -> None:
 @pytest.mark.parametrize(
     ("model_id", "network"),
     [
+        ("chroma-prior", small_prior),
+        ("chroma-prior", lambda: PriorNetwork(Widths((16, 8, 24, 16, 40), (8, 32, 24)))),
         ("resnet-cnn", lambda: ResnetCnnNetwork(width=8)),
         ("resnet-cnn", lambda: ResnetCnnNetwork("deconv", 4)),
         ("cnn-classifier", lambda: ClassifierNetwork(1, width=4, side=32)),

@@ -18,8 +18,11 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.prior import shipped_network
+from streamcolor.colorizers.prior.colorizer import guess
+from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.detail import detailed
-from streamcolor.colorizers.propagator.encoder import BIG, SMALL
+from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before
 from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
@@ -33,9 +36,8 @@ OLDER_RADIUS = 12
 # What trust is worth as confidence where nothing guides: the model has learned to go on with what came before, and it
 # cannot know that this was a guess too.
 UNGUIDED = 0.25
-# In a frame of which little is known, colors that are not sure are paled by up to this share: from a mean confidence of
-# the second of ``KNOWN`` downwards, in full from the first on. The network is too bold there: it saw few such frames.
-RESTRAINT = 0.4
+# Mean confidence of a frame from which downwards colors that are not sure lean on the prior, and from which on they do
+# so in full. The network has seen few frames of which little is known and is too bold there.
 KNOWN = (0.4, 0.75)
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 4
@@ -52,6 +54,7 @@ class Propagator:
         size_multiple=16,
         license="Apache-2.0",
         policy=CachePolicy(recent=1),
+        bf16=True,
     )
 
     size = SMALL
@@ -63,21 +66,29 @@ class Propagator:
             network.load_state_dict(load_file(weights))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise InputError(f"{weights} does not hold the weights of {self.info.id}") from error
-        self._take(network.eval().requires_grad_(False), device, precision)
+        self._take(network.eval().requires_grad_(False), shipped_network(), device, precision)
 
     @classmethod
-    def around(cls, network: PropagatorNetwork, device: str = "cpu", precision: Precision = "fp32") -> Propagator:
-        """A colorizer that works with a network as it is, in training for one."""
+    def around(
+        cls,
+        network: PropagatorNetwork,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        *,
+        prior: PriorNetwork | None = None,
+    ) -> Propagator:
+        """A colorizer that works with a network as it is, in training for one; without a prior it leans on nothing."""
         colorizer = cls.__new__(cls)
-        colorizer._take(network, device, precision)
+        colorizer._take(network, prior, device, precision)
         return colorizer
 
-    def _take(self, network: PropagatorNetwork, device: str, precision: Precision) -> None:
+    def _take(self, network: PropagatorNetwork, prior: PriorNetwork | None, device: str, precision: Precision) -> None:
         self.device = torch.device(device)
         self.precision = precision
         # Both pictures and weights: oneDNN otherwise reorders the weights at every convolution.
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         self.network: PropagatorNetwork = network.to(self.device, **layout)
+        self.prior: PriorNetwork | None = None if prior is None else prior.to(self.device, **layout)
         self._beside = ThreadPoolExecutor(1, "tracks")
 
     def encode(self, reference: Reference) -> Entry:
@@ -121,8 +132,18 @@ class Propagator:
             ab = (output.ab4.float() * AB_SCALE).clamp(-110, 110)
             trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
-        confidence = trust if guides else UNGUIDED * trust
+            confidence = trust if guides else UNGUIDED * trust
+            ab = self._leaning(ab, confidence, lightness, features)
         return _enlarged(ab, confidence, here, followed), Entry(_tensors(memory) | tracks.tensors(here), frame)
+
+    def _leaning(self, ab: Tensor, confidence: Tensor, lightness: Tensor, features: Features) -> Tensor:
+        """ab (1, 2, h/4, w/4), nearer to the prior where neither frame nor pixel is sure; what is remembered is not."""
+        low, high = KNOWN
+        unknown = ((high - confidence.mean()) / (high - low)).clamp(0, 1)
+        if self.prior is None or unknown == 0:
+            return ab
+        prior = guess(self.prior, self._scaled(lightness), features.light4).float() * AB_SCALE
+        return ab + unknown * (1 - confidence) * (prior - ab)
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""
@@ -187,14 +208,7 @@ def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | Non
     sharp = detailed(np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy(force=True)), here, followed)
     fine = torch.from_numpy(np.ascontiguousarray(sharp.transpose(2, 0, 1)))
     confidence = F.interpolate(trust.cpu(), scale_factor=2, mode="bilinear", align_corners=False)[0]
-    return Chroma((fine * restraint(confidence)).clamp(-110, 110), confidence)
-
-
-def restraint(confidence: Tensor) -> Tensor:
-    """Factor (1, h, w) on a*, b* from the confidence (1, h, w): less than 1 where neither pixel nor frame is sure."""
-    low, high = KNOWN
-    unknown = ((high - confidence.mean()) / (high - low)).clamp(0, 1)
-    return 1 - RESTRAINT * unknown * (1 - confidence)
+    return Chroma(fine.clamp(-110, 110), confidence)
 
 
 def _memory(entry: Entry, radius: int = 0) -> Memory:

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamcolor.colorizers.propagator.encoder import Features, resize
+from streamcolor.colorizers.propagator.encoder import Features
+from streamcolor.colorizers.residual import resize
 
 FINE_RADIUS = 2
 MASKED = -1e4

@@ -23,9 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamcolor.colorizers.propagator.encoder import SMALL, Encoder, Features, Residual, Size, halve, resize
+from streamcolor.colorizers.propagator.encoder import SMALL, Encoder, Features, Size
 from streamcolor.colorizers.propagator.matching import MASKED, MOMENTS, Matcher, Memory, Read, regressed, tokens
 from streamcolor.colorizers.propagator.motion import Motion
+from streamcolor.colorizers.residual import Residual, halve, resize
 
 AB_SCALE = 110.0
 # Variance of L* / 100 below which a regression on lightness starts out fading.

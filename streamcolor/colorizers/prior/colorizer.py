@@ -1,0 +1,69 @@
+"""``chroma-prior`` behind the contract, and as a part of other models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.loading import loaded, read_weights
+from streamcolor.colorizers.prior.network import MULTIPLE, PriorNetwork, Widths, laid_out
+from streamcolor.colorizers.registry import find, shipped_weights
+from streamcolor.colorizers.stabilization import GUESSED, FrameWise, evenly, frame_wise
+from streamcolor.frame import Chroma
+
+AB_SCALE = 110.0
+# Short side that the network sees a frame at, whatever the working size is: it wants to see the whole.
+SEEN = 128
+
+
+class ChromaPrior(FrameWise[PriorNetwork]):
+    """Colors from what the network has learned alone; references are accepted and ignored."""
+
+    info = replace(frame_wise("chroma-prior", references=False, size=240), size_multiple=2)
+
+    @classmethod
+    def network_for(cls, tensors: Mapping[str, Tensor]) -> PriorNetwork:
+        """See ``FrameWise.network_for``."""
+        return PriorNetwork(widths_of(tensors))
+
+    def color(self, lightness: Tensor, references: Sequence[Entry]) -> Chroma:
+        """See ``FrameWise.color``; the chroma has half of the working size."""
+        return evenly(colored(self.network, lightness.to(self.device))[0], GUESSED)
+
+
+def colored(network: PriorNetwork, lightness: Tensor) -> Tensor:
+    """a*, b* (1, 2, ceil(h / 2), ceil(w / 2)) of L* (1, 1, h, w)."""
+    light = lightness / 100 - 0.5
+    return guess(network, light, F.avg_pool2d(light, 2, ceil_mode=True)) * AB_SCALE
+
+
+def guess(network: PriorNetwork, lightness: Tensor, at: Tensor) -> Tensor:
+    """ab / 110 (1, 2, ...) at the size of ``at``, a reduction of ``lightness`` (1, 1, h, w), both L* / 100 - 0.5."""
+    # A trace hands sides on as tensors, which cannot be rounded.
+    height, width = (int(side) for side in lightness.shape[-2:])
+    scale = min(SEEN / min(height, width), 1) / MULTIPLE
+    size = [max(round(side * scale), 1) * MULTIPLE for side in (height, width)]
+    seen = F.interpolate(lightness, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return laid_out(network(seen.contiguous(memory_format=torch.channels_last)), at)
+
+
+def shipped_network() -> PriorNetwork:
+    """The network with the weights inside the package. Raises InputError when they are damaged."""
+    file = shipped_weights(find(ChromaPrior.info.id))
+    tensors = read_weights(file, ChromaPrior.info.id)
+    return loaded(PriorNetwork(widths_of(tensors)), tensors, file, ChromaPrior.info.id)
+
+
+def widths_of(tensors: Mapping[str, Tensor]) -> Widths:
+    """The widths that weights were trained at; those of the model itself where they do not tell."""
+    down = [tensors.get(name) for name in ("stage2.0.weight", *(f"stage{n}.0.0.weight" for n in (4, 8, 16, 32)))]
+    up = [tensors.get(f"from{n}.weight") for n in (16, 8, 4)]
+    if any(part is None for part in (*down, *up)):
+        return Widths()
+    c2, c4, c8, c16, c32, u16, u8, u4 = (len(part) for part in (*down, *up) if part is not None)
+    return Widths((c2, c4, c8, c16, c32), (u16, u8, u4))

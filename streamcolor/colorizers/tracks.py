@@ -22,9 +22,8 @@ from streamcolor.colorizers.cache import Entry
 Float32 = NDArray[np.float32]
 Grey = NDArray[np.uint8]
 
-# How often, in frames, a map is anchored, and how often when less of it is believed than ``LITTLE``.
+# How often, in frames, a map is anchored; more often when less of it is believed than ``LITTLE``.
 ANCHOR_EVERY = 8
-ANCHOR_OFTEN = 3
 LITTLE = 0.6
 DECAY = 0.98
 # Weight of a place that a map points to although nobody believes it.
@@ -95,11 +94,18 @@ class Tracks:
 
     @classmethod
     def follow(
-        cls, here: Float32, held: Mapping[str, Tensor] | None, references: Sequence[Entry], frame: int
+        cls,
+        here: Float32,
+        held: Mapping[str, Tensor] | None,
+        references: Sequence[Entry],
+        frame: int,
+        *,
+        often: int = 1,
     ) -> Tracks:
         """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
 
-        An entry of a reference holds ``lightness`` (h, w) and ``identity`` ().
+        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). often: every how many frames a map is
+        anchored while little of it is believed.
         """
         count, (height, width) = len(references), here.shape
         tracks = cls(
@@ -114,7 +120,7 @@ class Tracks:
             age = abs(frame - tracks.origin(number, entry))
             if number not in known:
                 tracks._anchor(number, here, entry, None)
-            elif age % (ANCHOR_OFTEN if tracks.trust[number].mean() < LITTLE else ANCHOR_EVERY) == 0:
+            elif age % (often if tracks.trust[number].mean() < LITTLE else ANCHOR_EVERY) == 0:
                 tracks._anchor(number, here, entry, tracks.maps[number])
         same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):

@@ -12,7 +12,15 @@ from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.prior.network import PriorNetwork, Widths
 from streamcolor.colorizers.propagator import Propagator
-from streamcolor.colorizers.propagator.colorizer import AT_ONCE, KNOWN, UNGUIDED, choose
+from streamcolor.colorizers.propagator.colorizer import (
+    AT_ONCE,
+    KNOWN,
+    STEADY,
+    UNGUIDED,
+    choose,
+    steadied,
+    unknown_share,
+)
 from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import Neighborly
 from streamcolor.colorizers.propagator.matching import Memory, regressed
@@ -191,22 +199,19 @@ def told(ab: tuple[float, float]) -> PriorNetwork:
     return prior
 
 
-def test_colors_that_nobody_is_sure_of_lean_on_the_prior() -> None:
-    torch.manual_seed(0)
-    network = PropagatorNetwork().eval()
-    here, features = pictures(1)[0], network.encoder(torch.zeros(1, 1, 16, 32))
-    made = Propagator.around(network, prior=told((20.0, -30.0)))
-    found, here = torch.zeros(1, 2, 4, 8), here[..., :16, :32]
-    with torch.inference_mode():
-        assert made._leaning(found, torch.full((1, 1, 4, 8), KNOWN[1]), here, features) is found
-        unsure = torch.full((1, 1, 4, 8), 0.2)
-        unsure[..., 0, 0] = 1
-        leaning = made._leaning(found, unsure, here, features)
-        assert torch.equal(leaning[0, :, 0, 0], torch.zeros(2))
-        torch.testing.assert_close(leaning[0, :, 2, 2], 0.8 * torch.tensor([20.0, -30.0]))
-        half = torch.full((1, 1, 4, 8), sum(KNOWN) / 2)
-        leaning = made._leaning(found, half, here, features)
-        torch.testing.assert_close(leaning[0, :, 2, 2], 0.5 * (1 - half[0, 0, 2, 2]) * torch.tensor([20.0, -30.0]))
+def test_a_frame_leans_on_the_prior_the_less_is_known_of_it() -> None:
+    for mean, share in ((KNOWN[1], 0), (0.9, 0), (sum(KNOWN) / 2, 0.5), (KNOWN[0], 1), (0.1, 1)):
+        torch.testing.assert_close(unknown_share(torch.full((1, 1, 4, 8), mean)), torch.tensor(float(share)))
+
+
+def test_the_prior_is_steady_where_flow_is_believed() -> None:
+    now, before = torch.full((1, 2, 8, 8), 0.3), torch.full((1, 2, 8, 8), 0.1)
+    flow = torch.zeros(1, 4, 8, 8)
+    flow[:, 2, :4] = 1
+    assert steadied(now, None, flow) is now and steadied(now, before, None) is now
+    found = steadied(now, before, flow)
+    torch.testing.assert_close(found[:, :, :4], torch.full((1, 2, 4, 8), 0.3 - STEADY * 0.2))
+    assert torch.equal(found[:, :, 4:], now[:, :, 4:])
 
 
 def test_without_a_reference_the_prior_has_its_say_but_is_not_remembered() -> None:

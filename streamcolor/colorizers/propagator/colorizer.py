@@ -22,7 +22,7 @@ from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.detail import detailed
-from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features
+from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before
 from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
@@ -39,6 +39,8 @@ UNGUIDED = 0.25
 # Mean confidence of a frame from which downwards colors that are not sure lean on the prior, and from which on they do
 # so in full. The network has seen few frames of which little is known and is too bold there.
 KNOWN = (0.4, 0.75)
+# Share of the prior of the frame before, where flow is believed: it looks at each frame anew, and would flicker.
+STEADY = 0.85
 # Every how many frames tracks that have lost most of the picture are anchored: doing it in each costs a third of all
 # flow and brings 0.01 dB, for attention has found by then what there is.
 ANCHOR_OFTEN = 3
@@ -127,26 +129,25 @@ class Propagator:
             ]
             found = self.network.find(features, references, recent)
             tracks, followed, flow = following.result()
+            moved = None if flow is None else self._there(flow)
             motion = Motion(
                 None if followed is None else self._there(followed.candidate()),
-                None if flow is None or held is None else carry(held.tensors["value4"], self._there(flow)),
+                None if moved is None or held is None else carry(held.tensors["value4"], moved),
             )
             output = self.network.blend(features, found, motion)
             ab = (output.ab4.float() * AB_SCALE).clamp(-110, 110)
             trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
             confidence = trust if guides else UNGUIDED * trust
-            ab = self._leaning(ab, confidence, lightness, features)
-        return _enlarged(ab, confidence, here, followed), Entry(_tensors(memory) | tracks.tensors(here), frame)
-
-    def _leaning(self, ab: Tensor, confidence: Tensor, lightness: Tensor, features: Features) -> Tensor:
-        """ab (1, 2, h/4, w/4), nearer to the prior where neither frame nor pixel is sure; what is remembered is not."""
-        low, high = KNOWN
-        unknown = ((high - confidence.mean()) / (high - low)).clamp(0, 1)
-        if self.prior is None or unknown == 0:
-            return ab
-        prior = guess(self.prior, self._scaled(lightness), features.light4).float() * AB_SCALE
-        return ab + unknown * (1 - confidence) * (prior - ab)
+            unknown = unknown_share(confidence)
+            leaning = {}
+            if self.prior is not None and unknown > 0:
+                prior = guess(self.prior, self._scaled(lightness), features.light4).float()
+                prior = steadied(prior, None if held is None else held.tensors.get("prior4"), moved)
+                ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
+                leaning = {"prior4": prior}
+        tensors = _tensors(memory) | tracks.tensors(here) | leaning
+        return _enlarged(ab, confidence, here, followed), Entry(tensors, frame)
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""
@@ -166,6 +167,19 @@ class PropagatorBig(Propagator):
 
     info = replace(Propagator.info, id="propagator-b")
     size = BIG
+
+
+def unknown_share(confidence: Tensor) -> Tensor:
+    """() in [0, 1]: how far the unsure colors of a frame of this confidence (1, 1, h, w) lean on the prior."""
+    low, high = KNOWN
+    return ((high - confidence.mean()) / (high - low)).clamp(0, 1)
+
+
+def steadied(prior: Tensor, before: Tensor | None, flow: Tensor | None) -> Tensor:
+    """The prior of a frame (1, 2, h/4, w/4), averaged along the motion with that ``before``; flow: ``flow_before``."""
+    if before is None or flow is None:
+        return prior
+    return prior + STEADY * flow[:, 2:3] * (carry(before, flow)[:, :2] - prior)
 
 
 def thumbnail(lightness: Float32) -> Tensor:

@@ -139,12 +139,14 @@ class Propagator:
             trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
             confidence = trust if guides else UNGUIDED * trust
-            unknown = unknown_share(confidence)
             leaning = {}
-            if self.prior is not None and unknown > 0:
-                prior = guess(self.prior, self._scaled(lightness), features.light4).float()
-                prior = steadied(prior, None if held is None else held.tensors.get("prior4"), moved)
-                ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
+            if self.prior is not None:
+                unknown, prior = unknown_share(confidence), ab / AB_SCALE
+                if unknown > 0:
+                    prior = guess(self.prior, self._scaled(lightness), features.light4).float()
+                    prior = steadied(prior, None if held is None else held.tensors["prior4"], moved)
+                    ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
+                # Of a frame that is known its own colors: from there the prior of the next ones sets out.
                 leaning = {"prior4": prior}
         tensors = _tensors(memory) | tracks.tensors(here) | leaning
         return _enlarged(ab, confidence, here, followed), Entry(tensors, frame)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.color.convert import rgb_to_lab
-from streamcolor.colorizers.prior.colorizer import ChromaPrior
+from streamcolor.colorizers.prior.colorizer import AB_SCALE, ChromaPrior
 from streamcolor.colorizers.prior.network import BIN, BINS, MULTIPLE, STRIDE, PriorNetwork, Widths, laid_out
 from streamcolor.errors import CallError
 from streamcolor.train.batches import ShuffledBatches
@@ -33,7 +33,6 @@ from streamcolor.train.validation import validate
 
 log = logging.getLogger(__name__)
 
-AB = 110.0
 # Where the loss turns from quadratic to linear: 33 ab units.
 BETA = 0.3
 # One frame in this many of a clip is a picture to learn from.
@@ -116,7 +115,7 @@ class PriorCrops(ShuffledBatches[Bytes]):
         luma = to_luma(rgb, grey_weights(rng))
         if rng.random() < recipe.aged:
             luma = np.clip(age(luma[None], rng)[0], 0, 1)
-        return (lightness_of_grey(luma) / 100 - 0.5)[None].astype(np.float32), (ab / AB).astype(np.float32)
+        return (lightness_of_grey(luma) / 100 - 0.5)[None].astype(np.float32), (ab / AB_SCALE).astype(np.float32)
 
 
 def binned(logits: Tensor, ab: Tensor) -> Tensor:
@@ -125,13 +124,13 @@ def binned(logits: Tensor, ab: Tensor) -> Tensor:
     Colorful places count more (Zhang, Isola, Efros 2016, section 2.2). That a thing is either green or brown is learned
     sooner this way than from their mean.
     """
-    place = (ab * (AB / BIN) + BINS // 2).clamp(0, BINS - 1 - 1e-3)
+    place = (ab * (AB_SCALE / BIN) + BINS // 2).clamp(0, BINS - 1 - 1e-3)
     lower = place.floor()
     share = (place - lower)[:, :, None]
     logs = torch.log_softmax(logits.unflatten(1, (2, BINS)), 2)
     index = lower.long()[:, :, None]
     found = (1 - share) * logs.gather(2, index) + share * logs.gather(2, index + 1)
-    weight = (0.3 + ab.norm(dim=1, keepdim=True) * (AB / 40)).clamp(max=2)
+    weight = (0.3 + ab.norm(dim=1, keepdim=True) * (AB_SCALE / 40)).clamp(max=2)
     return -(found[:, :, 0] * weight).mean()
 
 

@@ -17,8 +17,8 @@ from streamcolor.colorizers.propagator.colorizer import (
     KNOWN,
     STEADY,
     UNGUIDED,
+    averaged,
     choose,
-    steadied,
     unknown_share,
 )
 from streamcolor.colorizers.propagator.detail import detailed, slopes
@@ -208,8 +208,8 @@ def test_the_prior_is_steady_where_flow_is_believed() -> None:
     now, before = torch.full((1, 2, 8, 8), 0.3), torch.full((1, 2, 8, 8), 0.1)
     flow = torch.zeros(1, 4, 8, 8)
     flow[:, 2, :4] = 1
-    assert steadied(now, None, flow) is now and steadied(now, before, None) is now
-    found = steadied(now, before, flow)
+    assert averaged(now, None, flow) is now and averaged(now, before, None) is now
+    found = averaged(now, before, flow)
     torch.testing.assert_close(found[:, :, :4], torch.full((1, 2, 4, 8), 0.3 - STEADY * 0.2))
     assert torch.equal(found[:, :, 4:], now[:, :, 4:])
 

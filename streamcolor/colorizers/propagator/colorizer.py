@@ -36,8 +36,8 @@ OLDER_RADIUS = 12
 # What trust is worth as confidence where nothing guides: the model has learned to go on with what came before, and it
 # cannot know that this was a guess too.
 UNGUIDED = 0.25
-# Mean confidence of a frame from which downwards colors that are not sure lean on the prior, and from which on they do
-# so in full. The network has seen few frames of which little is known and is too bold there.
+# Mean confidence of a frame: up to the first of these, colors that are not sure lean on the prior in full, from the
+# second on not at all. The network has seen few frames of which little is known and is too bold there.
 KNOWN = (0.4, 0.75)
 # Share of the prior of the frame before, where flow is believed: it looks at each frame anew, and would flicker.
 STEADY = 0.85
@@ -144,7 +144,7 @@ class Propagator:
                 unknown, prior = unknown_share(confidence), ab / AB_SCALE
                 if unknown > 0:
                     prior = guess(self.prior, self._scaled(lightness), features.light4).float()
-                    prior = steadied(prior, None if held is None else held.tensors["prior4"], moved)
+                    prior = averaged(prior, None if held is None else held.tensors["prior4"], moved)
                     ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
                 # Of a frame that is known its own colors: from there the prior of the next ones sets out.
                 leaning = {"prior4": prior}
@@ -177,7 +177,7 @@ def unknown_share(confidence: Tensor) -> Tensor:
     return ((high - confidence.mean()) / (high - low)).clamp(0, 1)
 
 
-def steadied(prior: Tensor, before: Tensor | None, flow: Tensor | None) -> Tensor:
+def averaged(prior: Tensor, before: Tensor | None, flow: Tensor | None) -> Tensor:
     """The prior of a frame (1, 2, h/4, w/4), averaged along the motion with that ``before``; flow: ``flow_before``."""
     if before is None or flow is None:
         return prior

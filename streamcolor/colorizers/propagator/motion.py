@@ -79,7 +79,7 @@ def flow_before(tracks: Tracks, here: Float32, before: Float32 | None) -> Float3
 
 
 def carry(value4: Tensor, flow4: Tensor) -> Tensor:
-    """``Motion.carried`` from the values of the frame before (B, 3, h/4, w/4) and ``flow_before`` (B, 4, h/4, w/4)."""
+    """``Motion.carried`` from the values of the frame before (B, c, h/4, w/4) and ``flow_before`` (B, 4, h/4, w/4)."""
     _, _, height, width = value4.shape
     x = torch.arange(width, device=value4.device) + flow4[:, 0]
     y = torch.arange(height, device=value4.device)[:, None] + flow4[:, 1]

@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from streamcolor.colorizers.prior import shipped_network
+from streamcolor.colorizers.prior.colorizer import guess
+from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features, Size
 from streamcolor.colorizers.propagator.matching import Memory
@@ -39,9 +42,9 @@ class PropagatorRecipe:
     """Hyper-parameters of a training run of ``propagator``.
 
     batch: sequences in a step, of ``frames`` frames after one or two references, ``height`` x ``width`` (multiples of
-    16); see ``SequenceRecipe`` for clips, farthest, unrelated, two, lead and stills. without_reference: share of steps
-    that color with nothing to go by. corrupt: share whose first frame is spoiled before the next sees it. steady:
-    weight of the loss on change along the motion. kept: share of the clips to validate on, never trained on.
+    16); see ``SequenceRecipe`` for clips, farthest, unrelated, two, lead, stills and pan. without_reference: share of
+    steps that color with nothing to go by. corrupt: share whose first frame is spoiled before the next sees it.
+    steady: weight of the loss on change along the motion. kept: share of the clips to validate on, never trained on.
     """
 
     model: Literal["propagator", "propagator-b"]
@@ -60,6 +63,7 @@ class PropagatorRecipe:
     two: float = 0.25
     lead: int = 4
     stills: int = 6
+    pan: float = 0.5
     without_reference: float = 0.1
     corrupt: float = 0.15
     helped: float = 0.5
@@ -117,12 +121,16 @@ def steadiness(now: Tensor, before: Tensor, true_now: Tensor, true_before: Tenso
 
 
 def unroll(
-    network: PropagatorNetwork, batch: dict[str, Tensor], recipe: PropagatorRecipe, rng: torch.Generator
+    network: PropagatorNetwork,
+    batch: dict[str, Tensor],
+    recipe: PropagatorRecipe,
+    rng: torch.Generator,
+    prior: PriorNetwork,
 ) -> dict[str, Tensor]:
     """Color the frames of a batch one after the other; the mean of each loss term over those that count.
 
     batch: see ``Sequences``; the first pictures of a sequence are its references. Frames before the last
-    ``recipe.frames`` are colored without gradient.
+    ``recipe.frames`` are colored without gradient. prior: what the frames are also guessed by, not learned.
     """
     lightness, ab, tracked, flow = batch["lightness"], batch["ab"], batch["tracked"], batch["flow"]
     size, pictures = lightness.shape[:2]
@@ -130,6 +138,7 @@ def unroll(
     guides, warm = pictures - count, max(count - recipe.frames, 0)
     at = encoded(network, lightness, range(guides, guides + warm))
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, (size, pictures))
+    said = doubted(said_by(prior, lightness[:, guides:]), rng)
     trusted = torch.ones_like(ab4[:, 0, :1])
     guided = bool(torch.rand((), generator=rng) >= recipe.without_reference)
     references = [Memory.of(at[g], ab4[:, g], trusted) for g in range(guides)] if guided else []
@@ -140,7 +149,7 @@ def unroll(
         with torch.set_grad_enabled(t >= warm):
             known = tracked[:, t] if guided else None
             motion = Motion(known, carry(colored[-1].value4, flow[:, t]) if colored else None)
-            output = network(query, references, colored[-1:], motion)
+            output = network(query, references, colored[-1:], motion, said[:, t])
             found = losses(output, target)
             if t > 1:
                 before, true_before = colored[-1].value4[:, :2], ab4[:, guides + t - 1]
@@ -157,6 +166,25 @@ def unroll(
                 kept = spoil(kept, rng)
         colored.append(Memory.of(query, kept, trust, RECENT_RADIUS))
     return {name: torch.stack(values).mean() for name, values in terms.items()}
+
+
+def said_by(prior: PriorNetwork, lightness: Tensor) -> Tensor:
+    """What ``chroma-prior`` says of pictures (B, N, 1, h, w): ab / 110 (B, N, 2, h/4, w/4)."""
+    flat = lightness.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        return guess(prior, flat, F.avg_pool2d(flat, 4)).unflatten(0, lightness.shape[:2])
+
+
+def doubted(said: Tensor, rng: torch.Generator) -> Tensor:
+    """A prior (B, N, 2, h, w) as far from the truth as on a film: it was trained on the pictures that are shown here.
+
+    Paler and tinted here and there, all frames of a sequence alike.
+    """
+    batch, _, _, height, width = said.shape
+    gain = 0.4 + 0.7 * torch.rand(batch, 1, 1, 1, 1, generator=rng)
+    coarse = 0.05 * torch.randn(batch, 2, 5, 5, generator=rng)
+    tint = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+    return said * gain.to(said.device) + tint[:, None].to(said.device)
 
 
 def encoded(network: PropagatorNetwork, lightness: Tensor, frozen: range) -> list[Features]:
@@ -227,16 +255,19 @@ class PropagatorTask(Task):
         seeded(recipe.loop.seed)
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         self.network: PropagatorNetwork = PropagatorNetwork(recipe.size).to(**layout)
+        self.prior = shipped_network().to(**layout)
         self.recipe = recipe
         self.kept = kept
 
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        terms = unroll(self.network, batch, self.recipe, rng)
+        terms = unroll(self.network, batch, self.recipe, rng, self.prior)
         return terms | guesses(self.network, batch) if "still_ab" in batch else terms
 
     def validate(self, network: nn.Module) -> Validation:
         device = str(next(self.network.parameters()).device)
-        return validate(Propagator.around(self.network, device), self.kept) if self.kept else Validation({}, {})
+        if not self.kept:
+            return Validation({}, {})
+        return validate(Propagator.around(self.network, self.prior, device), self.kept)
 
 
 def train(

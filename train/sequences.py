@@ -111,7 +111,8 @@ class SequenceRecipe:
     as the middle of a film does. clips: share of sequences from clips. farthest: frames between reference and run.
     unrelated: share of sequences whose first reference is another picture. two: share of batches with a reference on
     either side. lead: most frames between reference and run that flow is followed through; none for half of the
-    sequences. stills: pictures in a batch for the guess alone.
+    sequences. stills: pictures in a batch for the guess alone. pan: share of sequences seen by a camera that turns to
+    what their reference does not show.
     """
 
     height: int = 192
@@ -125,6 +126,7 @@ class SequenceRecipe:
     two: float = 0.25
     lead: int = 4
     stills: int = 6
+    pan: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -231,13 +233,45 @@ class Sequences(NumberedBatches):
         parts = [cv2.resize(f[y : y + h, x : x + w], size, interpolation=how) for f in frames]
         return np.stack(parts).astype(np.float32) / 255
 
+    def _pan(self, frames: list[Bytes], rng: np.random.Generator, guides: int, lead: int, near: bool) -> Picture:
+        """Frames seen by a camera that turns away from what the first of them shows, and zooms.
+
+        A run that is ``near`` its reference starts there; another one has got some of the way already, its lead lying
+        in between. A second reference is farther on.
+        """
+        recipe = self.recipe
+        height, width = frames[0].shape[:2]
+        count = len(frames) - guides - lead
+        reach = float(rng.uniform(0.3, 1.0))
+        if near:
+            first, last = reach / count, reach
+        else:
+            first = float(rng.uniform(0.25, 0.9))
+            last = float(np.clip(first + rng.uniform(-0.04, 0.06) * count, 0, 1))
+        after = min(last + float(rng.uniform(0.05, 0.5)), 1.0)
+        leading = np.linspace(0, first, lead + 2)[1:-1]
+        way = np.concatenate([[0.0, after][:guides], leading, np.linspace(first, last, count)])
+        ends = max((rng.random((2, 2)) for _ in range(4)), key=lambda pair: float(np.linalg.norm(pair[0] - pair[1])))
+        shake = np.cumsum(rng.normal(0, 0.008, (len(frames), 2)), 0)
+        zoom = float(np.exp(rng.normal(0, 0.12)))
+        fit = float(rng.uniform(0.5, 0.8)) * min(height / recipe.height, width / recipe.width)
+        pictures = []
+        for frame, at, shift in zip(frames, way, shake, strict=True):
+            scale = min(fit * zoom**at, height / recipe.height, width / recipe.width)
+            room = np.array([width - recipe.width * scale, height - recipe.height * scale])
+            corner = np.clip(ends[0] + (ends[1] - ends[0]) * at + shift, 0, 1) * room
+            move = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]], np.float32)
+            size, how = (recipe.width, recipe.height), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            pictures.append(cv2.warpAffine(frame, move, size, flags=how, borderMode=cv2.BORDER_REFLECT_101))
+        return np.stack(pictures).astype(np.float32) / 255
+
     def _from_clip(self, rng: np.random.Generator, guides: int, count: int, near: bool) -> Scene:
         """A run at one to four times the speed; a reference right before it or at any distance, or one on either side.
 
         Clips with more motion are drawn more often: what does not move teaches nothing.
         """
         clip = self.footage.clips[rng.choice(len(self.footage.clips), p=self._shares)]
-        farthest = self.recipe.farthest
+        recipe, farthest = self.recipe, self.recipe.farthest
         stride = int(rng.choice([1, 2, 2, 3, 4]))
         stride = max(1, min(stride, (len(clip) - 2) // count))
         length = (count - 1) * stride + 1
@@ -259,9 +293,12 @@ class Sequences(NumberedBatches):
         lead = [] if near else self._lead(rng, references[0], run)
         chosen = [*references, *lead, *run]
         way = 1 if run[0] == first else -1
-        return Scene(
-            self._crop([clip[i] for i in chosen], rng), [i * way for i in chosen], len(lead), bool(lead) or near
-        )
+        frames = [clip[i] for i in chosen]
+        if rng.random() < recipe.pan:
+            pictures = self._pan(frames, rng, guides, len(lead), near)
+        else:
+            pictures = self._crop(frames, rng)
+        return Scene(pictures, [i * way for i in chosen], len(lead), bool(lead) or near)
 
     def _lead(self, rng: np.random.Generator, reference: int, run: list[int]) -> list[int]:
         """Frames between the reference and a run that goes away from it, evenly spread."""
@@ -275,10 +312,13 @@ class Sequences(NumberedBatches):
         """A camera move over a still, non-rigid motion, and often something else that passes in front."""
         recipe = self.recipe
         still = self._any_picture(rng)
-        scene = self._crop([still], rng)[0]
         lead = int(rng.integers(1, recipe.lead + 1)) if not near and rng.random() < 0.5 else 0
-        grids = self._motion(rng, guides, lead, count, near)
-        frames = [cv2.remap(scene, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for grid in grids]
+        if rng.random() < recipe.pan:
+            frames = list(self._pan([still] * (guides + lead + count), rng, guides, lead, near))
+        else:
+            scene = self._crop([still], rng)[0]
+            grids = self._motion(rng, guides, lead, count, near)
+            frames = [cv2.remap(scene, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for grid in grids]
         if rng.random() < 0.6:
             for _ in range(int(rng.integers(1, 3))):
                 frames = self._occlude(frames, rng)

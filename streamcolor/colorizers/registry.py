@@ -47,10 +47,10 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:Propagator",
         references=True,
-        parameters=2_624_934,
+        parameters=2_626_231,
         trained=True,
         weights="propagator.safetensors",
-        sha256="5efcaf8b703884d3025eda3c644e30b1afd03d6a24afd551a35497c0c942d9c2",
+        sha256="6229be37115dd9d9d7d0a3d0272f91a5786b95dd35fa89fe771d6ea9e16c274e",
     ),
     Model(
         "propagator-b",
@@ -58,7 +58,7 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:PropagatorBig",
         references=True,
-        parameters=12_262_950,
+        parameters=12_265_543,
         trained=True,
     ),
     Model(

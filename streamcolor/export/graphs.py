@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from streamcolor.colorizers.prior.colorizer import guess
+from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import Features
 from streamcolor.colorizers.propagator.matching import Memory
@@ -26,12 +28,14 @@ from streamcolor.media.atomic import replaced
 
 KEYS = ("key4", "key8", "key16")
 FEATURES = (*KEYS, "detail4", "context16", "light4")
+SEEN = (*FEATURES, "prior4")
 MEMORY = (*KEYS, "value4", "light4")
-INPUTS = (*FEATURES, *(f"reference_{n}" for n in MEMORY), *(f"before_{n}" for n in MEMORY), "tracked", "flow")
+INPUTS = (*SEEN, *(f"reference_{n}" for n in MEMORY), *(f"before_{n}" for n in MEMORY), "tracked", "flow")
 MEANING = {
     "lightness": "L* / 100 - 0.5",
     "light4": "the same averaged over 4 x 4",
     "value4": "a* / 110, b* / 110, trust in [0, 1]; of a reference its colors and opacity averaged over 4 x 4",
+    "prior4": "a* / 110, b* / 110 of chroma-prior; of no use of a reference",
     "tracked": "colors followed to the reference: a* / 110, b* / 110, belief in [0, 1], |difference of L*| / 100",
     "flow": "to the frame before: x, y in cells of 4 pixels, belief in [0, 1], |difference of L*| / 100; zeros: none",
     "ab": "a*, b* at stride 4",
@@ -40,15 +44,17 @@ MEANING = {
 
 
 class EncoderGraph(nn.Module):
-    """(1, 1, h, w) lightness -> ``FEATURES``."""
+    """(1, 1, h, w) lightness -> ``SEEN``."""
 
-    def __init__(self, network: PropagatorNetwork) -> None:
+    def __init__(self, network: PropagatorNetwork, prior: PriorNetwork) -> None:
         super().__init__()
         self.network = network
+        self.prior = prior
 
     def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
         features = self.network.encoder(lightness)
-        return tuple(getattr(features, name) for name in FEATURES)
+        prior4 = guess(self.prior, lightness, features.light4)
+        return (*(getattr(features, name) for name in FEATURES), prior4)
 
 
 class StepGraph(nn.Module):
@@ -64,11 +70,11 @@ class StepGraph(nn.Module):
         reference = Memory(**{name: given[f"reference_{name}"] for name in MEMORY})  # type: ignore[arg-type]
         before = Memory(**{name: given[f"before_{name}"] for name in MEMORY})  # type: ignore[arg-type]
         motion = Motion(given["tracked"], carry(before.value4, given["flow"]))
-        output = self.network(query, [reference], [replace(before, radius=RECENT_RADIUS)], motion)
+        output = self.network(query, [reference], [replace(before, radius=RECENT_RADIUS)], motion, given["prior4"])
         return output.ab4 * AB_SCALE, torch.sigmoid(output.trust_logit4)
 
 
-def example(network: PropagatorNetwork, height: int, width: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+def example(colorizer: Propagator, height: int, width: int) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Inputs of the two graphs, as random as a test wants them."""
     rng = torch.Generator().manual_seed(0)
 
@@ -77,9 +83,10 @@ def example(network: PropagatorNetwork, height: int, width: int) -> tuple[Tensor
 
     lightness = torch.rand(1, 1, height, width, generator=rng) - 0.5
     with torch.no_grad():
-        features = EncoderGraph(network)(lightness)
-    memory = (*features[:3], cells(3), features[-1])
-    return lightness, (*features, *memory, *memory, cells(Motion.TRACKED), cells(4) - 0.5)
+        seen = EncoderGraph(colorizer.network, colorizer.prior)(lightness)
+    light4 = seen[SEEN.index("light4")]
+    memory = (*seen[: len(KEYS)], cells(3), light4)
+    return lightness, (*seen, *memory, *memory, cells(Motion.TRACKED), cells(4) - 0.5)
 
 
 def export_graphs(colorizer: Propagator, folder: Path, kind: str, height: int, width: int) -> list[Path]:
@@ -89,9 +96,9 @@ def export_graphs(colorizer: Propagator, folder: Path, kind: str, height: int, w
     InputError where the exporter is not installed, OutputError where the folder cannot be written.
     """
     network = colorizer.network
-    lightness, inputs = example(network, height, width)
+    lightness, inputs = example(colorizer, height, width)
     graphs = (
-        ("encoder", EncoderGraph(network).eval(), (lightness,), ("lightness",), FEATURES),
+        ("encoder", EncoderGraph(network, colorizer.prior).eval(), (lightness,), ("lightness",), SEEN),
         ("step", StepGraph(network).eval(), inputs, INPUTS, ("ab", "trust")),
     )
     description = {}

@@ -17,7 +17,7 @@ from streamcolor.colorizers.cnn import CnnClassifier, ResnetCnn
 from streamcolor.colorizers.cnn.classifier import ClassifierNetwork
 from streamcolor.colorizers.cnn.resnet import ResnetCnnNetwork
 from streamcolor.colorizers.contract import Colorizer
-from streamcolor.colorizers.prior import ChromaPrior
+from streamcolor.colorizers.prior import ChromaPrior, shipped_network
 from streamcolor.colorizers.propagator import PropagatorBig
 from streamcolor.colorizers.propagator.encoder import BIG
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
@@ -35,7 +35,7 @@ from scenes import SIZE, pictures, reference, small_prior
 
 # Models that have no weights here keep the contract with random ones; they cannot be asked for colors.
 UNTRAINED: dict[str, Callable[[], Colorizer]] = {
-    "propagator-b": lambda: PropagatorBig.around(PropagatorNetwork(BIG).eval()),
+    "propagator-b": lambda: PropagatorBig.around(PropagatorNetwork(BIG).eval(), shipped_network()),
     "chroma-prior": lambda: ChromaPrior.around(small_prior()),
     "unet-basic": lambda: UnetBasic.around(UnetBasicNetwork().eval()),
     "agin": lambda: Agin.around(AginNetwork(8).eval()),

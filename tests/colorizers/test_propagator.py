@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
+from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.network import PriorNetwork, Widths
 from streamcolor.colorizers.propagator import Propagator
 from streamcolor.colorizers.propagator.colorizer import (
@@ -25,7 +26,7 @@ from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import Neighborly
 from streamcolor.colorizers.propagator.matching import Memory, regressed
 from streamcolor.colorizers.propagator.motion import carry
-from streamcolor.colorizers.propagator.network import PropagatorNetwork, guessed
+from streamcolor.colorizers.propagator.network import Fusion, PropagatorNetwork, guessed
 from streamcolor.colorizers.registry import create, find
 
 from scenes import pictures, reference
@@ -214,17 +215,36 @@ def test_the_prior_is_steady_where_flow_is_believed() -> None:
     assert torch.equal(found[:, :, 4:], now[:, :, 4:])
 
 
-def test_without_a_reference_the_prior_has_its_say_but_is_not_remembered() -> None:
+def test_without_a_reference_unsure_colors_lean_on_the_prior() -> None:
+    """Beside the fusion, which here gives the prior no weight: the output leans, what is remembered does not."""
     torch.manual_seed(0)
     network = PropagatorNetwork().eval()
+    assert network.fusion.out.bias is not None
+    network.fusion.out.bias.data[Fusion.CANDIDATES.index("prior")] = -50.0
     here = pictures(1)[0]
-    plain, leaning = (Propagator.around(network, prior=prior) for prior in (None, told((20.0, -30.0))))
-    (without, one), (chroma, two) = (made.step(here, ReferenceCache(made.info.policy), 0) for made in (plain, leaning))
+    results = []
+    for ab in ((0.0, 0.0), (20.0, -30.0)):
+        colorizer = Propagator.around(network, told(ab))
+        results.append(colorizer.step(here, ReferenceCache(colorizer.info.policy), 0))
+    (grey, one), (colored, two) = results
     assert one is not None and two is not None
-    assert torch.equal(one.tensors["value4"], two.tensors["value4"])
-    assert chroma.confidence.max() <= UNGUIDED
-    share = (chroma.ab - without.ab).mean((1, 2)) / (torch.tensor([20.0, -30.0]) - without.ab.mean((1, 2)))
+    torch.testing.assert_close(one.tensors["value4"], two.tensors["value4"], atol=1e-4, rtol=0)
+    share = (colored.ab - grey.ab).mean((1, 2)) / torch.tensor([20.0, -30.0])
     assert ((share > 1 - UNGUIDED - 0.05) & (share <= 1.05)).all()
+
+
+def test_what_the_prior_says_is_one_of_the_candidates() -> None:
+    """Where the fusion gives it all the weight, the frame has its colors, and the next frames remember them."""
+    torch.manual_seed(0)
+    network = PropagatorNetwork().eval()
+    assert network.fusion.out.bias is not None
+    network.fusion.out.bias.data[Fusion.CANDIDATES.index("prior")] = 50.0
+    colorizer = Propagator.around(network, told((20.0, -30.0)))
+    chroma, entry = colorizer.step(pictures(1)[0], ReferenceCache(colorizer.info.policy), 0)
+    assert entry is not None and chroma.confidence.max() <= UNGUIDED
+    said = torch.tensor([20.0, -30.0])[:, None, None]
+    torch.testing.assert_close(chroma.ab, said.expand_as(chroma.ab), atol=0.5, rtol=0)
+    torch.testing.assert_close(entry.tensors["value4"][0, :2] * 110, said.expand(-1, 16, 24), atol=0.5, rtol=0)
 
 
 def test_what_is_transparent_does_not_guide() -> None:
@@ -268,7 +288,7 @@ def random_colorizer(seed: int = 5) -> Propagator:
     network = PropagatorNetwork().eval().requires_grad_(False)
     for tensor in network.parameters():
         tensor.add_(torch.randn_like(tensor) * 0.02)
-    return Propagator.around(network)
+    return Propagator.around(network, shipped_network())
 
 
 def test_a_frame_is_colored_from_a_bounded_number_of_references() -> None:
@@ -295,7 +315,7 @@ def test_a_frame_is_colored_from_a_bounded_number_of_references() -> None:
 
 def test_bf16_is_close_to_fp32() -> None:
     exact = random_colorizer()
-    mixed = Propagator.around(exact.network, precision="bf16")
+    mixed = Propagator.around(exact.network, exact.prior, precision="bf16")
     frames = pictures(4)
     results = []
     for colorizer in (exact, mixed):

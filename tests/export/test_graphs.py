@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.propagator import Propagator
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.commands import main
@@ -24,19 +25,21 @@ def colorizer() -> Propagator:
     network = PropagatorNetwork().eval().requires_grad_(False)
     for tensor in network.parameters():
         tensor.add_(torch.randn_like(tensor) * 0.05)
-    return Propagator.around(network)
+    return Propagator.around(network, shipped_network())
 
 
 def results(colorizer: Propagator) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    lightness, inputs = example(colorizer.network, *SIZE)
+    lightness, inputs = example(colorizer, *SIZE)
     with torch.no_grad():
-        return list(EncoderGraph(colorizer.network)(lightness)), list(StepGraph(colorizer.network)(*inputs))
+        return list(EncoderGraph(colorizer.network, colorizer.prior)(lightness)), list(
+            StepGraph(colorizer.network)(*inputs)
+        )
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
 def test_torchscript_agrees(colorizer: Propagator, tmp_path: Path) -> None:
     encoder, step, _ = export_graphs(colorizer, tmp_path, "torchscript", *SIZE)
-    lightness, inputs = example(colorizer.network, *SIZE)
+    lightness, inputs = example(colorizer, *SIZE)
     features, colors = results(colorizer)
     for mine, theirs in zip(features, torch.jit.load(str(encoder))(lightness), strict=True):
         torch.testing.assert_close(theirs, mine, atol=1e-5, rtol=0)
@@ -48,7 +51,7 @@ def test_onnx_agrees(colorizer: Propagator, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     encoder, step, description = export_graphs(colorizer, tmp_path, "onnx", *SIZE)
-    lightness, inputs = example(colorizer.network, *SIZE)
+    lightness, inputs = example(colorizer, *SIZE)
     features, colors = results(colorizer)
     said = json.loads(description.read_text())
     for path, names, arguments, mine in (

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from streamcolor.colorizers.prior import shipped_network
+from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import InputError
@@ -20,8 +22,10 @@ from streamcolor.train.propagator import (
     PropagatorRecipe,
     PropagatorTask,
     deserved,
+    doubted,
     encoded,
     help_along,
+    said_by,
     steadiness,
     train,
     unroll,
@@ -84,7 +88,7 @@ def test_a_run_that_is_warmed_up_is_longer_and_learned_from_at_its_end(stills: P
     assert batch["tracked"].shape[1] == batch["flow"].shape[1] == 5
     torch.manual_seed(0)
     network = PropagatorNetwork()
-    sum(unroll(network, batch, warmed, torch.Generator().manual_seed(0)).values()).backward()
+    sum(unroll(network, batch, warmed, torch.Generator().manual_seed(0), shipped_network()).values()).backward()
     gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(g).all() for g in gradients)
     frozen = encoded(network, batch["lightness"], range(1, 3))
@@ -122,6 +126,42 @@ def test_tracked_colors_of_a_still_camera_are_the_true_ones(stills: Path) -> Non
     truth = F.avg_pool2d(torch.from_numpy(lab[1:, ..., 1:].transpose(0, 3, 1, 2).copy()), 4) / 110
     np.testing.assert_allclose(tracked[:, :2], truth, atol=0.01)
     assert tracked[:, 2].min() > 0.9 and np.abs(flow[:, :2]).max() < 0.05
+
+
+def test_a_camera_that_turns_leaves_its_reference_behind() -> None:
+    """Seen of a picture whose values tell the place: every frame of a run lies farther from the first than the last."""
+    y, x = np.meshgrid(np.arange(120), np.arange(160), indexing="ij")
+    picture = np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
+    source = Sequences(Footage([picture], [], [], []), SMALL, batch=1)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        frames = source._pan([picture] * 9, rng, guides=1, lead=0, near=True)
+        assert frames.shape == (9, 64, 64, 3)
+        places = frames[:, 32, 32, :2] * 255
+        away = np.linalg.norm(places - places[0], axis=1)
+        assert away[-1] > 5 and (np.diff(away) > -3).all()
+        reference, after, *run = source._pan([picture] * 9, rng, guides=2, lead=2, near=False)
+        middle = [frame[32, 32, :2] * 255 for frame in (reference, *run, after)]
+        away = np.array([np.linalg.norm(place - middle[0]) for place in middle])
+        assert 0 < away[1] < away[2] < away[3] and away[-1] > away[1:-1].max() - 3
+
+
+def test_the_prior_of_a_sequence_is_spoiled_alike_in_all_its_frames() -> None:
+    said = torch.full((3, 4, 2, 8, 12), 0.2)
+    spoiled = doubted(said, torch.Generator().manual_seed(0))
+    assert spoiled.shape == said.shape
+    for sequence in spoiled:
+        assert torch.equal(sequence[0], sequence[-1])
+    assert not torch.allclose(spoiled[0], spoiled[1], atol=1e-3) and (spoiled - said).abs().mean() > 0.01
+
+
+def test_what_the_prior_says_of_a_batch_is_what_it_says_of_each_frame() -> None:
+    lightness = torch.rand(2, 3, 1, 64, 96) - 0.5
+    prior = shipped_network()
+    said = said_by(prior, lightness)
+    assert said.shape == (2, 3, 2, 16, 24)
+    one = guess(prior, lightness[1, 2:3], F.avg_pool2d(lightness[1, 2:3], 4))
+    torch.testing.assert_close(said[1, 2:3], one, atol=1e-4, rtol=1e-3)
 
 
 def test_steadiness_counts_changes_that_the_truth_does_not_make() -> None:

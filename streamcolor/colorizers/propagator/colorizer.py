@@ -77,23 +77,22 @@ class Propagator:
     def around(
         cls,
         network: PropagatorNetwork,
+        prior: PriorNetwork,
         device: str = "cpu",
         precision: Precision = "fp32",
-        *,
-        prior: PriorNetwork | None = None,
     ) -> Propagator:
-        """A colorizer that works with a network as it is, in training for one; without a prior it leans on nothing."""
+        """A colorizer that works with networks as they are, in training for one."""
         colorizer = cls.__new__(cls)
         colorizer._take(network, prior, device, precision)
         return colorizer
 
-    def _take(self, network: PropagatorNetwork, prior: PriorNetwork | None, device: str, precision: Precision) -> None:
+    def _take(self, network: PropagatorNetwork, prior: PriorNetwork, device: str, precision: Precision) -> None:
         self.device = torch.device(device)
         self.precision = precision
         # Both pictures and weights: oneDNN otherwise reorders the weights at every convolution.
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         self.network: PropagatorNetwork = network.to(self.device, **layout)
-        self.prior: PriorNetwork | None = None if prior is None else prior.to(self.device, **layout)
+        self.prior: PriorNetwork = prior.to(self.device, **layout)
         self._beside = ThreadPoolExecutor(1, "tracks")
 
     def encode(self, reference: Reference) -> Entry:
@@ -128,27 +127,21 @@ class Propagator:
                 for entry in cache.rolling
             ]
             found = self.network.find(features, references, recent)
+            prior = guess(self.prior, self._scaled(lightness), features.light4)
             tracks, followed, flow = following.result()
             moved = None if flow is None else self._there(flow)
             motion = Motion(
                 None if followed is None else self._there(followed.candidate()),
                 None if moved is None or held is None else carry(held.tensors["value4"], moved),
             )
-            output = self.network.blend(features, found, motion)
+            output = self.network.blend(features, found, motion, prior)
             ab = (output.ab4.float() * AB_SCALE).clamp(-110, 110)
             trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
             confidence = trust if guides else UNGUIDED * trust
-            leaning = {}
-            if self.prior is not None:
-                unknown, prior = unknown_share(confidence), ab / AB_SCALE
-                if unknown > 0:
-                    prior = guess(self.prior, self._scaled(lightness), features.light4).float()
-                    prior = averaged(prior, None if held is None else held.tensors["prior4"], moved)
-                    ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
-                # Of a frame that is known its own colors: from there the prior of the next ones sets out.
-                leaning = {"prior4": prior}
-        tensors = _tensors(memory) | tracks.tensors(here) | leaning
+            prior = averaged(prior.float(), None if held is None else held.tensors["prior4"], moved)
+            ab = ab + unknown_share(confidence) * (1 - confidence) * (prior * AB_SCALE - ab)
+        tensors = _tensors(memory) | tracks.tensors(here) | {"prior4": prior}
         return _enlarged(ab, confidence, here, followed), Entry(tensors, frame)
 
     def _autocast(self) -> torch.autocast:

@@ -8,7 +8,8 @@ One frame is colored in four steps. Shapes: B batch, h x w the working size, s s
    go with lightness, never features.
 3. Semantic read: at stride 16, what looks alike in the references although it is another thing; and a guess
    (prior) from context for what no reference shows.
-4. ``Fusion``: weights per pixel over all of these and over what optical flow has followed (``Motion``).
+4. ``Fusion``: weights per pixel over all of these, over what optical flow has followed (``Motion``), and over what
+   a network of its own, trained on far more pictures, says of the frame alone (``chroma-prior``).
 
 It grew out of memory networks for masks and colors (Oh et al. 2019, "Video Object Segmentation using
 Space-Time Memory Networks"; Yang et al. 2024, "ColorMNet"), made small enough for a CPU.
@@ -74,14 +75,14 @@ class Fusion(nn.Module):
     """Weights per pixel over the candidates, a correction, and trust in the result."""
 
     # Fine and coarse read of the references, of the recent frames, semantic read, guess, color tracked to a
-    # reference, color carried from the frame before.
-    CANDIDATES = ("fine", "coarse", "recent fine", "recent coarse", "alike", "guess", "tracked", "carried")
+    # reference, color carried from the frame before, what ``chroma-prior`` says.
+    CANDIDATES = ("fine", "coarse", "recent fine", "recent coarse", "alike", "guess", "tracked", "carried", "prior")
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         detail, width, count = size.encoder[1], size.fusion, len(self.CANDIDATES)
         self.log_ridge = nn.Parameter(torch.tensor(RIDGE).log().repeat(3))
-        inputs = detail + 2 * (3 + 3 + 3 + 4) + 4 + 2 + 2 + 16 + Motion.TRACKED + Motion.CARRIED
+        inputs = detail + 2 * (3 + 3 + 3 + 4) + 4 + 2 + 2 + 16 + Motion.TRACKED + Motion.CARRIED + 2
         self.mix = nn.Sequential(nn.Conv2d(inputs, width, 3, 1, 1), nn.ReLU())
         self.down = nn.Sequential(halve(width, size.wide), Residual(size.wide), Residual(size.wide))
         self.up = nn.Conv2d(size.wide, width, 1)
@@ -90,10 +91,10 @@ class Fusion(nn.Module):
         self.out = nn.Conv2d(width, count + 4, 3, 1, 1)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None
-        self.out.bias.data.copy_(torch.tensor([1.0, 0.0, 1.0, 0.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.7]))
+        self.out.bias.data.copy_(torch.tensor([1.0, 0.0, 1.0, 0.0, -1.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.7]))
 
-    def forward(self, query: Features, found: Found, motion: Motion) -> Output:
-        """Everything at stride 4."""
+    def forward(self, query: Features, found: Found, motion: Motion, prior4: Tensor) -> Output:
+        """Everything at stride 4; prior4: ab / 110 (B, 2, h/4, w/4)."""
         detail, light = query.detail4, query.light4
         inputs, colors, missing = [detail], [], []
         for read, ridge in ((found.references, self.log_ridge[0]), (found.recent, self.log_ridge[1])):
@@ -108,8 +109,9 @@ class Fusion(nn.Module):
         guess = guessed(found.guess16, light)
         tracked, carried = motion.filled(detail)
         inputs += [alike.ab, up[:, 2:3], up[:, MOMENTS:], alike.gap, alike.deviation, guess, tracked, carried]
-        colors += [alike.ab, guess, tracked[:, :2], carried[:, :2]]
-        missing += [found.references is None, False, motion.tracked is None, motion.carried is None]
+        inputs.append(prior4)
+        colors += [alike.ab, guess, tracked[:, :2], carried[:, :2], prior4]
+        missing += [found.references is None, False, motion.tracked is None, motion.carried is None, False]
         mixed = self.mix(torch.cat(inputs, 1))
         out = self.out(self.refine(mixed + resize(self.up(self.down(mixed)), mixed)))
         logits = out[:, : len(self.CANDIDATES)]
@@ -147,7 +149,7 @@ class Found:
 class Output:
     """Result at stride 4 (ab in units of 110, trust as a logit) and what the losses look at on the way.
 
-    weights4 (B, 8, ...) and candidates4 (B, 8, 2, ...) in the order of ``Fusion.CANDIDATES``; present: those that are.
+    weights4 (B, 9, ...) and candidates4 (B, 9, 2, ...) in the order of ``Fusion.CANDIDATES``; present: those that are.
     """
 
     ab4: Tensor
@@ -177,13 +179,18 @@ class PropagatorNetwork(nn.Module):
         followed = self.matcher(query, recent) if recent else None
         return Found(found, followed, *self.semantic(query, references))
 
-    def blend(self, query: Features, found: Found, motion: Motion) -> Output:
-        """The colors of the frame from everything that was found."""
-        output: Output = self.fusion(query, found, motion)
+    def blend(self, query: Features, found: Found, motion: Motion, prior4: Tensor) -> Output:
+        """The colors of the frame from everything that was found; prior4: what ``chroma-prior`` says, ab / 110."""
+        output: Output = self.fusion(query, found, motion, prior4)
         return output
 
     def forward(
-        self, query: Features, references: Sequence[Memory], recent: Sequence[Memory], motion: Motion
+        self,
+        query: Features,
+        references: Sequence[Memory],
+        recent: Sequence[Memory],
+        motion: Motion,
+        prior4: Tensor,
     ) -> Output:
         """``find`` and ``blend``."""
-        return self.blend(query, self.find(query, references, recent), motion)
+        return self.blend(query, self.find(query, references, recent), motion, prior4)

@@ -76,6 +76,9 @@ class PropagatorRecipe:
             raise CallError(f"--height {self.height} and --width {self.width} must be multiples of 16, at least 64")
         if min(self.batch, self.frames) < 1 or self.workers < 0 or not 0 <= self.kept < 1:
             raise CallError("batch and frames must be positive, workers not negative, kept a share below 1")
+        for name in ("ahead", "clips", "unrelated", "two", "pan", "without_reference", "corrupt", "helped"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise CallError(f"--{name.replace('_', '-')} {getattr(self, name)} is not a share between 0 and 1")
 
     @property
     def size(self) -> Size:

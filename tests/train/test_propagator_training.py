@@ -16,7 +16,7 @@ from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create
-from streamcolor.errors import InputError
+from streamcolor.errors import CallError, InputError
 from streamcolor.train.loop import Loop, LoopRecipe
 from streamcolor.train.propagator import (
     PropagatorRecipe,
@@ -172,6 +172,12 @@ def test_steadiness_counts_changes_that_the_truth_does_not_make() -> None:
     torch.testing.assert_close(steadiness(now, before, before, before, flow), torch.tensor(0.2))
     flow[:, 2] = 0
     assert steadiness(now, before, before, before, flow) == 0
+
+
+@pytest.mark.parametrize("share", ["pan", "without_reference", "clips"])
+def test_what_is_not_a_share_is_refused(stills: Path, tmp_path: Path, share: str) -> None:
+    with pytest.raises(CallError, match=f"--{share.replace('_', '-')} 1.5 is not a share"):
+        replace(recipe(stills, tmp_path, 1), **{share: 1.5})
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from torch import Tensor
 from streamcolor.errors import InputError
 from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.ends import Bytes, shot_ends
+from streamcolor.train.footage import CLIP_SUFFIXES, STILL_SUFFIXES
 from streamcolor.train.found import Found
 from streamcolor.train.paired import as_lab, colorful, frames_of
 from streamcolor.train.pairs import split_of
 from streamcolor.train.semantic_pairs import Described, partners, read_picture
-from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
 
 log = logging.getLogger(__name__)
 

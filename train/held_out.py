@@ -28,10 +28,10 @@ from streamcolor.media.atomic import replaced, write_failure
 from streamcolor.pipeline.painter import working_size
 from streamcolor.train.ends import Bytes, resized
 from streamcolor.train.exemplars import opened
+from streamcolor.train.footage import CLIP_SUFFIXES, STILL_SUFFIXES
 from streamcolor.train.pairs import konvid_pairs, read_manifest, split_of
 from streamcolor.train.rows import Amounts
 from streamcolor.train.semantic_pairs import read_picture, read_semantic_pairs, semantic_pairs
-from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
 
 # Two parts of a still, of three quarters of its sides, make a pair: so much larger are stills kept.
 _SPARE = 4 / 3

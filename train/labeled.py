@@ -17,10 +17,10 @@ from torch import Tensor
 from streamcolor.errors import InputError
 from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.ends import Filter
+from streamcolor.train.footage import CLIP_SUFFIXES, STILL_SUFFIXES
 from streamcolor.train.found import Found
 from streamcolor.train.loop import Validation
 from streamcolor.train.paired import Pair, as_lab, frames_of, load_pairs
-from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
 from streamcolor.train.sheet import Sheet, grey_of, picture_of
 
 # Of pictures that are mirrored in an epoch.

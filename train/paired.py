@@ -22,9 +22,9 @@ from streamcolor.color.standards import Matrix
 from streamcolor.errors import InputError
 from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.ends import Bytes, Ends, Filter, first_and_last, resized, shot_ends
+from streamcolor.train.footage import CLIP_SUFFIXES, STILL_SUFFIXES
 from streamcolor.train.found import Found
 from streamcolor.train.pairs import Split, read_manifest, split_of
-from streamcolor.train.sequences import CLIP_SUFFIXES, STILL_SUFFIXES
 
 # The parts of a still that make a pair have sides of three quarters: they share a quarter of the picture.
 _PART = 0.75

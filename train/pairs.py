@@ -27,7 +27,7 @@ import numpy as np
 from streamcolor.errors import InputError
 from streamcolor.media.atomic import replaced, write_failure
 from streamcolor.train.ends import first_and_last
-from streamcolor.train.sequences import CLIP_SUFFIXES
+from streamcolor.train.footage import CLIP_SUFFIXES
 
 log = logging.getLogger(__name__)
 

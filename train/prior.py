@@ -26,9 +26,9 @@ from streamcolor.colorizers.prior.network import BIN, BINS, MULTIPLE, STRIDE, Pr
 from streamcolor.errors import CallError
 from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.card import write_card
+from streamcolor.train.footage import Bytes, Clip, load_footage
 from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, check_resumable, seeded
 from streamcolor.train.old_film import Picture, age, grey_weights, lightness_of_grey, to_luma
-from streamcolor.train.sequences import Bytes, Clip, load_footage
 from streamcolor.train.validation import validate
 
 log = logging.getLogger(__name__)

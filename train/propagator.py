@@ -27,8 +27,9 @@ from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
 from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork, guessed
 from streamcolor.errors import CallError, InputError
+from streamcolor.train.footage import Clip, load_footage
 from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
-from streamcolor.train.sequences import Clip, SequenceRecipe, Sequences, load_footage
+from streamcolor.train.sequences import SequenceRecipe, Sequences
 from streamcolor.train.validation import validate
 
 log = logging.getLogger(__name__)

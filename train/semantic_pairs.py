@@ -23,8 +23,8 @@ from streamcolor.color.convert import rgb_to_lab
 from streamcolor.errors import InputError
 from streamcolor.media.atomic import replaced, write_failure
 from streamcolor.train.ends import Bytes, resized
+from streamcolor.train.footage import STILL_SUFFIXES
 from streamcolor.train.palettes import palette_of, picture_of_palette, read_palettes
-from streamcolor.train.sequences import STILL_SUFFIXES
 from streamcolor.train.vgg19 import read_vgg19
 
 Floats = NDArray[np.float32]

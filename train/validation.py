@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.train.footage import Clip
 from streamcolor.train.loop import Validation
 from streamcolor.train.old_film import LUMA_709, Picture, lightness_of_grey, to_luma
-from streamcolor.train.sequences import Clip
 
 FRAMES = 24
 SIZE = (192, 256)

@@ -16,9 +16,11 @@ from streamcolor.color.convert import rgb_to_lab
 from streamcolor.colorizers.prior.network import BIN, BINS
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import CallError, InputError
+from streamcolor.train.footage import load_footage
 from streamcolor.train.loop import Loop, LoopRecipe
 from streamcolor.train.prior import EVERY, PriorCrops, PriorRecipe, PriorTask, binned, train
-from streamcolor.train.sequences import load_footage
+
+from resuming import assert_resumes
 
 
 @pytest.fixture(scope="module")
@@ -165,17 +167,10 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(stills: Path, tmp_path: Path) -> None:
-    whole = load_file(train(recipe(stills, tmp_path / "whole", 6)))
+    whole = train(recipe(stills, tmp_path / "whole", 6))
     half = recipe(stills, tmp_path / "half", 6)
-    loop = Loop(PriorTask(half), half.loop)
-    batches = iter(PriorCrops(load_footage(stills, short_side=half.width).stills, half))
-    for _ in range(3):
-        loop.step_once(next(batches))
-    loop.save()
-    resumed = load_file(train(half, resume=True))
-    assert whole.keys() == resumed.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, resumed[name]), name
+    batches = PriorCrops(load_footage(stills, short_side=half.width).stills, half)
+    assert_resumes(whole, Loop(PriorTask(half), half.loop), batches, lambda: train(half, resume=True))
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import CallError, InputError
+from streamcolor.train.footage import Footage, load_footage
 from streamcolor.train.loop import Loop, LoopRecipe
 from streamcolor.train.propagator import (
     PropagatorRecipe,
@@ -30,7 +31,9 @@ from streamcolor.train.propagator import (
     train,
     unroll,
 )
-from streamcolor.train.sequences import Footage, Scene, SequenceRecipe, Sequences, follow, load_footage
+from streamcolor.train.sequences import Scene, SequenceRecipe, Sequences, follow
+
+from resuming import assert_resumes
 
 SMALL = SequenceRecipe(height=64, width=64, frames=3, warm=2)
 TINY = {"height": 64, "width": 64, "frames": 3, "warm": 2}
@@ -188,17 +191,10 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(stills: Path, tmp_path: Path) -> None:
-    whole = load_file(train(recipe(stills, tmp_path / "whole", 6)))
+    whole = train(recipe(stills, tmp_path / "whole", 6))
     half = recipe(stills, tmp_path / "half", 6)
-    loop = Loop(PropagatorTask(half), half.loop)
-    batches = iter(Sequences(load_footage(stills), SMALL, batch=2))
-    for _ in range(3):
-        loop.step_once(next(batches))
-    loop.save()
-    resumed = load_file(train(half, resume=True))
-    assert whole.keys() == resumed.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, resumed[name]), name
+    batches = Sequences(load_footage(stills), SMALL, batch=2)
+    assert_resumes(whole, Loop(PropagatorTask(half), half.loop), batches, lambda: train(half, resume=True))
 
 
 @pytest.mark.slow

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.color.convert import rgb_to_lab
-from streamcolor.colorizers.prior.colorizer import AB_SCALE, ChromaPrior
-from streamcolor.colorizers.prior.network import BIN, BINS, MULTIPLE, STRIDE, PriorNetwork, Widths, laid_out
+from streamcolor.colorizers.lab import AB_SCALE
+from streamcolor.colorizers.prior.colorizer import ChromaPrior
+from streamcolor.colorizers.prior.network import BIN, BINS, MULTIPLE, STRIDE, PriorNetwork, Widths
+from streamcolor.colorizers.residual import laid_out
 from streamcolor.errors import CallError
 from streamcolor.train.batches import ShuffledBatches
 from streamcolor.train.card import write_card

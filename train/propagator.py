@@ -25,7 +25,8 @@ from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagato
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features, Size
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
-from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork, guessed
+from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork
+from streamcolor.colorizers.residual import laid_out
 from streamcolor.errors import CallError, InputError
 from streamcolor.train.footage import Clip, load_footage
 from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
@@ -142,7 +143,7 @@ def unroll(
     guides, warm = pictures - count, max(count - recipe.frames, 0)
     at = encoded(network, lightness, range(guides, guides + warm))
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, (size, pictures))
-    said = doubted(said_by(prior, lightness[:, guides:]), rng)
+    prior4 = perturbed(prior_of(prior, lightness[:, guides:]), rng)
     trusted = torch.ones_like(ab4[:, 0, :1])
     guided = bool(torch.rand((), generator=rng) >= recipe.without_reference)
     references = [Memory.of(at[g], ab4[:, g], trusted) for g in range(guides)] if guided else []
@@ -153,7 +154,7 @@ def unroll(
         with torch.set_grad_enabled(t >= warm):
             known = tracked[:, t] if guided else None
             motion = Motion(known, carry(colored[-1].value4, flow[:, t]) if colored else None)
-            output = network(query, references, colored[-1:], motion, said[:, t])
+            output = network(query, references, colored[-1:], motion, prior4[:, t])
             found = losses(output, target)
             if t > 1:
                 before, true_before = colored[-1].value4[:, :2], ab4[:, guides + t - 1]
@@ -172,23 +173,23 @@ def unroll(
     return {name: torch.stack(values).mean() for name, values in terms.items()}
 
 
-def said_by(prior: PriorNetwork, lightness: Tensor) -> Tensor:
+def prior_of(prior: PriorNetwork, lightness: Tensor) -> Tensor:
     """What ``chroma-prior`` says of pictures (B, N, 1, h, w): ab / 110 (B, N, 2, h/4, w/4)."""
     flat = lightness.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         return guess(prior, flat, F.avg_pool2d(flat, 4)).unflatten(0, lightness.shape[:2])
 
 
-def doubted(said: Tensor, rng: torch.Generator) -> Tensor:
+def perturbed(prior4: Tensor, rng: torch.Generator) -> Tensor:
     """A prior (B, N, 2, h, w) as far from the truth as on a film: it was trained on the pictures that are shown here.
 
     Paler and tinted here and there, all frames of a sequence alike.
     """
-    batch, _, _, height, width = said.shape
+    batch, _, _, height, width = prior4.shape
     gain = 0.4 + 0.7 * torch.rand(batch, 1, 1, 1, 1, generator=rng)
     coarse = 0.05 * torch.randn(batch, 2, 5, 5, generator=rng)
     tint = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
-    return said * gain.to(said.device) + tint[:, None].to(said.device)
+    return prior4 * gain.to(prior4.device) + tint[:, None].to(prior4.device)
 
 
 def encoded(network: PropagatorNetwork, lightness: Tensor, frozen: range) -> list[Features]:
@@ -237,7 +238,7 @@ def guesses(network: PropagatorNetwork, batch: dict[str, Tensor]) -> dict[str, T
     _, plain, _ = network.semantic(first, [])
     _, guided, _ = network.semantic(second, palette)
     pairs = ((plain, first), (guided, second))
-    losses = [robust(guessed(guess, query.light4), ab4[:, n]) for n, (guess, query) in enumerate(pairs)]
+    losses = [robust(laid_out(guess, query.light4), ab4[:, n]) for n, (guess, query) in enumerate(pairs)]
     return {"prior": 0.5 * losses[0], "palette": 0.5 * losses[1]}
 
 
@@ -295,15 +296,7 @@ def train(
     if resume:
         loop.resume()
     (output / "recipe.json").write_text(json.dumps(asdict(recipe), default=str, indent=1))
-    dataset = Sequences(
-        footage,
-        recipe.sequences,
-        seed=recipe.loop.seed,
-        batch=recipe.batch,
-        start=loop.step,
-        rank=loop.fabric.global_rank,
-        world=loop.fabric.world_size,
-    )
+    dataset = Sequences(footage, recipe.sequences, batch=recipe.batch, **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 
 

@@ -72,21 +72,14 @@ class Sequences(NumberedBatches):
         footage: Footage,
         recipe: SequenceRecipe,
         *,
-        seed: int = 0,
         batch: int = 4,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        **numbering: int,
     ) -> None:
-        """start: steps that are done. rank, world: this process among those that share the batches."""
-        super().__init__(seed=seed, start=start, rank=rank, world=world)
+        """batch: sequences in one. numbering: see ``NumberedBatches``."""
+        super().__init__(**numbering)
         self.footage = footage
         self.recipe = recipe
-        self.seed = seed
         self.batch = batch
-        self.start = start
-        self.rank = rank
-        self.world = world
         moving = np.array([_moving(clip) for clip in footage.clips])
         self._shares = moving / moving.sum() if len(moving) else moving
 

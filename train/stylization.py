@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.loading import read_weights
-from streamcolor.colorizers.stylization.colorization import AB_SCALE, hint_loss
+from streamcolor.colorizers.stylization.colorization import hint_loss
 from streamcolor.colorizers.stylization.matching import Variant
 from streamcolor.colorizers.stylization.network import Extractor, Stages, StylizationNetwork, Switches
 from streamcolor.colorizers.stylization.transfer import STRIDE, Sites

@@ -15,6 +15,9 @@ from torch import Tensor
 from streamcolor.color.convert import SRGB
 from streamcolor.color.standards import rgb_to_xyz
 
+# What networks that work in parts of it divide a* and b* by.
+AB_SCALE = 110.0
+
 # CIE 15:2018 section 8.2.1: f(t) is linear below (6/29)**3.
 _JOINT = 6 / 29
 _SLOPE = 3 * _JOINT**2

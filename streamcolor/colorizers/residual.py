@@ -1,7 +1,8 @@
-"""Blocks of the networks of our own: residual pairs of convolutions with GroupNorm, halving and resizing."""
+"""Blocks of the networks of our own: residual pairs of convolutions with GroupNorm, halving, resizing, cells."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,3 +36,13 @@ def halve(inputs: int, outputs: int) -> nn.Sequential:
 def resize(x: Tensor, like: Tensor) -> Tensor:
     """Bilinear to the height and width of ``like``."""
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def laid_out(told: Tensor, lightness: Tensor) -> Tensor:
+    """ab (B, 2, h, w) at the size of ``lightness`` (B, 1, h, w) from what is told of cells, (B, 4, h / s, w / s).
+
+    told: mean ab of a cell and its slopes over lightness, as a guided filter has them (He, Sun, Tang 2010).
+    """
+    mean = F.adaptive_avg_pool2d(lightness, (told.shape[-2], told.shape[-1]))
+    up = resize(torch.cat([told, mean], 1), lightness)
+    return up[:, :2] + up[:, 2:4] * (lightness - up[:, 4:])

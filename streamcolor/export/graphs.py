@@ -1,8 +1,9 @@
 """``propagator`` as two graphs for hosts without Python: ONNX or TorchScript, of one working size.
 
 ``encoder`` looks at a picture, a reference as well as a frame; ``step`` colors a frame from what the encoder said of
-it, of one reference, and of the frame before. The host keeps the memories and runs the optical flow, as
-``colorizers/propagator/colorizer.py`` does; ``graphs.json`` beside the graphs says what goes in and out.
+it, of one reference, and of the frame before. The host keeps the memories, runs the optical flow and lets unsure colors
+lean on ``prior4``, as ``colorizers/propagator/colorizer.py`` does; ``graphs.json`` beside the graphs says what goes in
+and out.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import Features
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
-from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.errors import InputError
 from streamcolor.media.atomic import replaced
 

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from streamcolor.colorizers.prior import ChromaPrior
 from streamcolor.colorizers.prior.colorizer import guess, widths_of
-from streamcolor.colorizers.prior.network import STRIDE, PriorNetwork, Widths, laid_out
+from streamcolor.colorizers.prior.network import STRIDE, PriorNetwork, Widths
 from streamcolor.colorizers.registry import find
+from streamcolor.colorizers.residual import laid_out
 from streamcolor.colorizers.stabilization import GUESSED
 
 from scenes import pictures, small_prior

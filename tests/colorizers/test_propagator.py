@@ -26,8 +26,9 @@ from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import Neighborly
 from streamcolor.colorizers.propagator.matching import Memory, regressed
 from streamcolor.colorizers.propagator.motion import carry
-from streamcolor.colorizers.propagator.network import Fusion, PropagatorNetwork, guessed
+from streamcolor.colorizers.propagator.network import Fusion, PropagatorNetwork
 from streamcolor.colorizers.registry import create, find
+from streamcolor.colorizers.residual import laid_out
 
 from scenes import pictures, reference
 
@@ -130,7 +131,7 @@ def test_a_guess_follows_lightness_within_its_cell() -> None:
     light = torch.linspace(-0.5, 0.5, 16).repeat(16, 1)[None, None]
     guess = torch.zeros(1, 4, 4, 4)
     guess[:, 0], guess[:, 3] = 0.2, 0.5
-    ab = guessed(guess, light)
+    ab = laid_out(guess, light)
     torch.testing.assert_close(ab[:, 0], torch.full((1, 16, 16), 0.2))
     inner = ab[0, 1, 8, 2:-2] - ab[0, 1, 8, 1:-3]
     assert inner.mean() > 0 and abs(float(ab[:, 1].mean())) < 1e-3

@@ -23,10 +23,10 @@ from streamcolor.train.propagator import (
     PropagatorRecipe,
     PropagatorTask,
     deserved,
-    doubted,
     encoded,
     help_along,
-    said_by,
+    perturbed,
+    prior_of,
     steadiness,
     train,
     unroll,
@@ -151,7 +151,7 @@ def test_a_camera_that_turns_leaves_its_reference_behind() -> None:
 
 def test_the_prior_of_a_sequence_is_spoiled_alike_in_all_its_frames() -> None:
     said = torch.full((3, 4, 2, 8, 12), 0.2)
-    spoiled = doubted(said, torch.Generator().manual_seed(0))
+    spoiled = perturbed(said, torch.Generator().manual_seed(0))
     assert spoiled.shape == said.shape
     for sequence in spoiled:
         assert torch.equal(sequence[0], sequence[-1])
@@ -161,7 +161,7 @@ def test_the_prior_of_a_sequence_is_spoiled_alike_in_all_its_frames() -> None:
 def test_what_the_prior_says_of_a_batch_is_what_it_says_of_each_frame() -> None:
     lightness = torch.rand(2, 3, 1, 64, 96) - 0.5
     prior = shipped_network()
-    said = said_by(prior, lightness)
+    said = prior_of(prior, lightness)
     assert said.shape == (2, 3, 2, 16, 24)
     one = guess(prior, lightness[1, 2:3], F.avg_pool2d(lightness[1, 2:3], 4))
     torch.testing.assert_close(said[1, 2:3], one, atol=1e-4, rtol=1e-3)

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streamcolor.colorizers.cache import Entry
+from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.loading import loaded, read_weights
-from streamcolor.colorizers.prior.network import MULTIPLE, PriorNetwork, Widths, laid_out
+from streamcolor.colorizers.prior.network import MULTIPLE, PriorNetwork, Widths
 from streamcolor.colorizers.registry import find, shipped_weights
+from streamcolor.colorizers.residual import laid_out
 from streamcolor.colorizers.stabilization import GUESSED, FrameWise, evenly, frame_wise
 from streamcolor.frame import Chroma
 
-AB_SCALE = 110.0
 # Short side that the network sees a frame at, whatever the working size is: it wants to see the whole.
 SEEN = 128
 
@@ -43,7 +44,10 @@ def colored(network: PriorNetwork, lightness: Tensor) -> Tensor:
 
 
 def guess(network: PriorNetwork, lightness: Tensor, at: Tensor) -> Tensor:
-    """ab / 110 (1, 2, ...) at the size of ``at``, a reduction of ``lightness`` (1, 1, h, w), both L* / 100 - 0.5."""
+    """ab / 110 (B, 2, h', w') at the size of ``at`` (B, 1, h', w'), a reduction of ``lightness`` (B, 1, h, w).
+
+    Both are L* / 100 - 0.5.
+    """
     # A trace hands sides on as tensors, which cannot be rounded.
     height, width = (int(side) for side in lightness.shape[-2:])
     scale = min(SEEN / min(height, width), 1) / MULTIPLE

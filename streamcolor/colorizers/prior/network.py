@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -74,10 +73,3 @@ class PriorNetwork(nn.Module):
         y8 = self.merge8(resize(self.to8(y16), x8) + self.from8(x8))
         y4: Tensor = self.merge4(resize(self.to4(y8), x4) + self.from4(x4))
         return y4
-
-
-def laid_out(told: Tensor, lightness: Tensor) -> Tensor:
-    """ab / 110 (B, 2, h, w) from what is told of cells, (B, 4, ...), at the size of ``lightness`` (B, 1, h, w)."""
-    mean = F.adaptive_avg_pool2d(lightness, (told.shape[-2], told.shape[-1]))
-    up = resize(torch.cat([told, mean], 1), lightness)
-    return up[:, :2] + up[:, 2:4] * (lightness - up[:, 4:])

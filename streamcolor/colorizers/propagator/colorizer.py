@@ -18,6 +18,7 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.prior.network import PriorNetwork
@@ -25,7 +26,7 @@ from streamcolor.colorizers.propagator.detail import detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before
-from streamcolor.colorizers.propagator.network import AB_SCALE, PropagatorNetwork
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.tracks import Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma
@@ -37,7 +38,8 @@ OLDER_RADIUS = 12
 # cannot know that this was a guess too.
 UNGUIDED = 0.25
 # Mean confidence of a frame: up to the first of these, colors that are not sure lean on the prior in full, from the
-# second on not at all. The network has seen few frames of which little is known and is too bold there.
+# second on not at all. The prior is a candidate of the fusion too, but the fusion has been trained on runs of a dozen
+# frames: after fifty on its own colors it is too bold.
 KNOWN = (0.4, 0.75)
 # Share of the prior of the frame before, where flow is believed: it looks at each frame anew, and would flicker.
 STEADY = 0.85

@@ -21,15 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamcolor.colorizers.propagator.encoder import SMALL, Encoder, Features, Size
 from streamcolor.colorizers.propagator.matching import MASKED, MOMENTS, Matcher, Memory, Read, regressed, tokens
 from streamcolor.colorizers.propagator.motion import Motion
-from streamcolor.colorizers.residual import Residual, halve, resize
+from streamcolor.colorizers.residual import Residual, halve, laid_out, resize
 
-AB_SCALE = 110.0
 # Variance of L* / 100 below which a regression on lightness starts out fading.
 RIDGE = 2e-3
 
@@ -48,7 +46,7 @@ class Semantic(nn.Module):
         self.hint = nn.Conv2d(width, 16, 1)
 
     def forward(self, query: Features, memories: Sequence[Memory]) -> tuple[Tensor, Tensor, Tensor]:
-        """Read (B, 9, h/16, w/16): moments, best cosine; guess (B, 4, ...) see ``guessed``; hint (B, 16, ...)."""
+        """Read (B, 9, h/16, w/16): moments, best cosine; guess (B, 4, ...) see ``laid_out``; hint (B, 16, ...)."""
         batch, _, height, width = query.key16.shape
         if memories:
             similarity = torch.cat([torch.bmm(tokens(query.key16), m.key16.flatten(2)) for m in memories], 2)
@@ -62,13 +60,6 @@ class Semantic(nn.Module):
             read = torch.cat([nothing, nothing[:, :1] - 1], 1)
         mixed = self.mix(torch.cat([query.context16, read[:, :3], read[:, MOMENTS:]], 1))
         return read, self.guess(mixed), self.hint(mixed)
-
-
-def guessed(guess16: Tensor, light4: Tensor) -> Tensor:
-    """(B, 4, h/16, w/16) ab of a cell and its slope over lightness -> ab (B, 2, h/4, w/4)."""
-    mean = F.avg_pool2d(light4, 4, ceil_mode=True)
-    up = resize(torch.cat([guess16, mean], 1), light4)
-    return up[:, :2] + up[:, 2:4] * (light4 - up[:, 4:])
 
 
 class Fusion(nn.Module):
@@ -106,7 +97,7 @@ class Fusion(nn.Module):
             missing += [read is None] * 2
         up = resize(torch.cat([found.alike16, found.hint16], 1), detail)
         alike = regressed(up, light, self.log_ridge[2].exp())
-        guess = guessed(found.guess16, light)
+        guess = laid_out(found.guess16, light)
         tracked, carried = motion.filled(detail)
         inputs += [alike.ab, up[:, 2:3], up[:, MOMENTS:], alike.gap, alike.deviation, guess, tracked, carried]
         inputs.append(prior4)

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamcolor.colorizers.initialization import kaiming
+from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.zhang import Block, feature_blocks, features
-
-AB_SCALE = 110.0
 
 
 class ColorizationNetwork(nn.Module):

@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from streamcolor.colorizers.lab import lab_to_rgb, rgb_to_lab
-from streamcolor.colorizers.stylization.colorization import AB_SCALE, ColorizationNetwork, hint_mask
+from streamcolor.colorizers.lab import AB_SCALE, lab_to_rgb, rgb_to_lab
+from streamcolor.colorizers.stylization.colorization import ColorizationNetwork, hint_mask
 from streamcolor.colorizers.stylization.matching import Variant
 from streamcolor.colorizers.stylization.transfer import Sites, Style, TransferNetwork
 

@@ -25,18 +25,16 @@ from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagato
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features, Size
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
-from streamcolor.colorizers.propagator.network import Output, PropagatorNetwork
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.residual import laid_out
 from streamcolor.errors import CallError, InputError
 from streamcolor.train.footage import Clip, load_footage
 from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, seeded
+from streamcolor.train.propagation_losses import deserved, losses, robust, steadiness, within_cells
 from streamcolor.train.sequences import SequenceRecipe, Sequences
 from streamcolor.train.validation import validate
 
 log = logging.getLogger(__name__)
-
-# Weights of the losses of the candidates by themselves; what flow brings is not learned.
-SHARES = {"fine": 0.4, "coarse": 0.4, "recent fine": 0.4, "recent coarse": 0.4, "alike": 0.3, "guess": 0.4}
 
 
 @dataclass(frozen=True)
@@ -96,35 +94,6 @@ def as_published(model: str, loop: LoopRecipe) -> LoopRecipe:
     return loop
 
 
-def robust(a: Tensor, b: Tensor, beta: float = 0.05) -> Tensor:
-    """Smooth L1, quadratic below ``beta`` (0.05: 5.5 ab units)."""
-    return F.smooth_l1_loss(a, b, beta=beta)
-
-
-def losses(output: Output, target4: Tensor) -> dict[str, Tensor]:
-    """Terms for one frame. target4: (B, 2, h/4, w/4) true ab in units of 110."""
-    terms = {
-        "ab": 5 * robust(output.ab4, target4, 0.2),
-        "trust": 0.05 * F.binary_cross_entropy_with_logits(output.trust_logit4, deserved(output.ab4, target4)),
-    }
-    for name in output.present:
-        if name in SHARES:
-            terms[name] = SHARES[name] * robust(output.candidate(name), target4)
-    return terms
-
-
-def steadiness(now: Tensor, before: Tensor, true_now: Tensor, true_before: Tensor, flow4: Tensor) -> Tensor:
-    """Change along the motion against the true change, where flow is believed (E_warp of Lai et al. 2018, eq. 2).
-
-    All (B, 2, h/4, w/4) but flow4, (B, 4, ...) of ``motion.flow_before``. The true change is taken off because light
-    does change; a plain penalty on change teaches smear.
-    """
-    believed = flow4[:, 2:3]
-    change = now - carry(before, flow4)[:, :2]
-    true_change = true_now - carry(true_before, flow4)[:, :2]
-    return ((change - true_change).abs() * believed).mean()
-
-
 def unroll(
     network: PropagatorNetwork,
     batch: dict[str, Tensor],
@@ -143,6 +112,7 @@ def unroll(
     guides, warm = pictures - count, max(count - recipe.frames, 0)
     at = encoded(network, lightness, range(guides, guides + warm))
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, (size, pictures))
+    least = within_cells(ab.flatten(0, 1), ab4.flatten(0, 1)).unflatten(0, (size, pictures))
     prior4 = perturbed(prior_of(prior, lightness[:, guides:]), rng)
     trusted = torch.ones_like(ab4[:, 0, :1])
     guided = bool(torch.rand((), generator=rng) >= recipe.without_reference)
@@ -155,7 +125,7 @@ def unroll(
             known = tracked[:, t] if guided else None
             motion = Motion(known, carry(colored[-1].value4, flow[:, t]) if colored else None)
             output = network(query, references, colored[-1:], motion, prior4[:, t])
-            found = losses(output, target)
+            found = losses(output, target, query.light4, least[:, guides + t])
             if t > 1:
                 before, true_before = colored[-1].value4[:, :2], ab4[:, guides + t - 1]
                 found["steady"] = recipe.steady * steadiness(output.ab4, before, target, true_before, flow[:, t])
@@ -218,11 +188,6 @@ def help_along(
     part = torch.rand(batch, 1, 1, 1, generator=rng) * (torch.rand(batch, 1, 1, 1, generator=rng) < share)
     moved = ab4 + part * (target4 - ab4)
     return moved, trust4 + part * (deserved(moved, target4) - trust4)
-
-
-def deserved(ab4: Tensor, target4: Tensor) -> Tensor:
-    """Trust (B, 1, ...) that colors deserve: exp(-e / 12) for an error of e ab units."""
-    return torch.exp(-(ab4.detach() - target4).norm(dim=1, keepdim=True) * (110 / 12))
 
 
 def guesses(network: PropagatorNetwork, batch: dict[str, Tensor]) -> dict[str, Tensor]:

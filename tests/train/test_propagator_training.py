@@ -12,22 +12,25 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from streamcolor.color.convert import lab_to_ycbcr
+from streamcolor.color.standards import ColorSpace
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import CallError, InputError
+from streamcolor.frame import ColorTags
 from streamcolor.train.footage import Footage, load_footage
 from streamcolor.train.loop import Loop, LoopRecipe
+from streamcolor.train.old_film import lightness_of_grey
+from streamcolor.train.propagation_losses import deserved, shown, steadiness, within_cells
 from streamcolor.train.propagator import (
     PropagatorRecipe,
     PropagatorTask,
-    deserved,
     encoded,
     help_along,
     perturbed,
     prior_of,
-    steadiness,
     train,
     unroll,
 )
@@ -216,3 +219,30 @@ def losses_on_other_runs(task: PropagatorTask, stills: Path) -> dict[str, float]
     with torch.no_grad():
         found = [task(source.sample(number), torch.Generator().manual_seed(number)) for number in range(12)]
     return {name: float(np.mean([float(terms[name]) for terms in found])) for name in ("ab", "guess")}
+
+
+def test_what_is_scored_is_about_the_error_that_is_seen() -> None:
+    """Against the error of R'G'B' worked out exactly, for errors of either sign, on dark and on light places."""
+    space, rng = ColorSpace.of(ColorTags(1, 1, 1, 1), 480), np.random.default_rng(3)
+
+    def rgb(luma: np.ndarray, ab: np.ndarray) -> np.ndarray:
+        cb, cr = lab_to_ycbcr(luma, ab, space)
+        red, blue = luma + 1.5748 * cr, luma + 1.8556 * cb
+        return np.stack([red, (luma - 0.2126 * red - 0.0722 * blue) / 0.7152, blue]) * 255
+
+    for value in (0.25, 0.5, 0.75):
+        luma = np.full((12, 12), value, np.float32)
+        light = float(lightness_of_grey(luma)[0, 0]) / 100 - 0.5
+        for error in ((6, 6), (6, -6), (0, 8)):
+            ab = rng.normal(0, 6, (2, 12, 12)).astype(np.float32)
+            wrong = ab + np.array(error, np.float32)[:, None, None]
+            exact = float(np.square(rgb(luma, wrong) - rgb(luma, ab)).mean())
+            two = [torch.from_numpy(part)[None] / 110 for part in (wrong, ab)]
+            assert float(shown(*two, torch.full((1, 1, 12, 12), light))) == pytest.approx(exact, rel=0.3)
+
+
+def test_cells_without_detail_leave_nothing_but_rounding() -> None:
+    flat = torch.full((2, 2, 16, 16), 0.2)
+    torch.testing.assert_close(within_cells(flat, F.avg_pool2d(flat, 4)), torch.full((2,), 4.0))
+    fine = flat + 0.1 * torch.tensor([1.0, -1.0]).repeat(8)
+    assert within_cells(fine, F.avg_pool2d(fine, 4)).min() > 50

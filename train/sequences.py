@@ -327,7 +327,7 @@ def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> tuple[
     path = [*([0] if scene.joined else []), *range(guides, len(lightness))]
     for n in path:
         here, number = lightness[n], scene.numbers[n]
-        tracks = Tracks.follow(here, held, references, number)
+        tracks = Tracks.follow(here, held, references, number, fine=True)
         if n >= guides + scene.lead:
             tracked.append(Followed.of(tracks, here, references, number).candidate())
             # Nothing is carried into the first frame of a run: the frame before it was not colored.

@@ -63,6 +63,24 @@ def test_a_shift_is_followed() -> None:
     assert agreement(forth, back, *light)[0][inner].mean() > 0.98
 
 
+def test_down_to_single_pixels_flow_follows_small_things() -> None:
+    """Small disks that move against their background: the fine search must be nearer to where they came from."""
+    rng = np.random.default_rng(2)
+    ground = cv2.GaussianBlur(rng.random((SIDE, SIDE)).astype(np.float32), (0, 0), 2)
+    ground = (ground - ground.min()) / np.ptp(ground) * 60 + 20
+    here, there, moved = ground.copy(), ground.copy(), np.zeros((SIDE, SIDE), np.uint8)
+    for y in range(16, SIDE - 16, 24):
+        for x in range(16, SIDE - 16, 24):
+            tone = float(rng.choice([0, 100]))
+            cv2.circle(there, (x, y), 4, tone, -1, cv2.LINE_AA)
+            cv2.circle(here, (x + 3, y + 2), 4, tone, -1, cv2.LINE_AA)
+            cv2.circle(moved, (x + 3, y + 2), 3, 1, -1)
+    now, then = to_grey(here), to_grey(there)
+    coarse, fine = (flow_between(now, then, fine=chosen)[moved > 0] for chosen in (False, True))
+    miss = [float(np.linalg.norm(flow - (-3, -2), axis=-1).mean()) for flow in (coarse, fine)]
+    assert miss[1] < 0.4 * miss[0]
+
+
 def test_colors_follow_a_pan_better_than_standing_still() -> None:
     flow, cache = start()
     for frame in range(11):

@@ -208,7 +208,7 @@ def _follow(
 ) -> tuple[Tracks, Followed | None, Float32 | None]:
     """Tracks of a frame, and what ``Motion`` is made of: tracked colors and the flow to the frame before."""
     before = None if held is None else held.tensors
-    tracks = Tracks.follow(here, before, references, frame, often=ANCHOR_OFTEN)
+    tracks = Tracks.follow(here, before, references, frame, often=ANCHOR_OFTEN, fine=True)
     followed = Followed.of(tracks, here, references, frame) if references else None
     return (
         tracks,

@@ -68,6 +68,21 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """How a frame and the one before it lie to each other, by optical flow at the size of the frame's chroma.
+
+    back, forth: (h, w, 2) float32, in samples: what is at x here is at x + back there, what is at x there at x + forth
+        here.
+    back_believed, forth_believed: (h, w) float32, share of every sample in [0, 1] for which that holds.
+    """
+
+    back: NDArray[np.float32]
+    forth: NDArray[np.float32]
+    back_believed: NDArray[np.float32]
+    forth_believed: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Chroma:
     """The color of one frame at the working size of a model (or a fraction of it).
 
@@ -75,8 +90,10 @@ class Chroma:
     confidence: (1, h, w) float32 in [0, 1]; 0 where the color is a guess.
     rgb: (3, h, w) float32, R'G'B' of sRGB in [0, 1]: the whole picture, where the network emitted one and ab is nothing
         but its color. A film never gets it, for its luma is its own; evaluation can score it.
+    link: to the frame before, where the colorizer has followed the motion from there.
     """
 
     ab: torch.Tensor
     confidence: torch.Tensor
     rgb: torch.Tensor | None = None
+    link: Link | None = None

@@ -28,6 +28,7 @@ class ColorizerInfo:
     license: of the weights, SPDX.
     policy: which rolling entries the cache keeps for it.
     bf16: True when it was measured to color as well in bf16 as in fp32.
+    linked: True when its chroma says how a frame and the one before lie to each other (``Chroma.link``).
     """
 
     id: str
@@ -37,6 +38,7 @@ class ColorizerInfo:
     license: str
     policy: CachePolicy
     bf16: bool = False
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

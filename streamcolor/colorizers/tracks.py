@@ -91,7 +91,8 @@ class Tracks:
     identity: (K,) ``Reference.identity`` of each.
     maps: (K, h, w, 2) pixels; x + map lies in the reference. trust: (K, h, w) in [0, 1].
     entered: (K,) number of the frame at which each was first seen. fine: see ``flow_between``.
-    back, believed: flow to the frame before (h, w, 2) and where it holds (h, w); None at first.
+    back, believed: flow to the frame before (h, w, 2) and where it holds (h, w); None at first. forth, returned: the
+        same from the frame before to this one.
     """
 
     identity: NDArray[np.int64]
@@ -101,6 +102,8 @@ class Tracks:
     fine: bool = False
     back: Float32 | None = None
     believed: NDArray[np.bool_] | None = None
+    forth: Float32 | None = None
+    returned: NDArray[np.bool_] | None = None
 
     @classmethod
     def follow(
@@ -195,6 +198,7 @@ class Tracks:
             self.trust[number] = DECAY * believed * sample(held["trust"][place].numpy(force=True), back)
             self.entered[number] = int(held["entered"][place])
         self.back, self.believed = back, believed
+        self.forth, self.returned = forth, agreement(forth, back, before, here)[0]
         return frozenset(known)
 
     def _anchor(self, number: int, here: Float32, entry: Entry, start: Float32 | None) -> None:

@@ -32,8 +32,9 @@ def command(
 
     As options of run: ref (FILE, FILE@FRAME, FILE@TIMECODE or a FOLDER; may come again), model (none: pictures pass as
     they came), weights, device, size, fit, sat, mix, enable, cut, cache_mb, depth, threads. latency=6: frames held to
-    see cuts coming. format=nut, mkv, ffv1 or y4m: of the output. What the container of stdin cannot say: matrix, range,
-    primaries, transfer, field (progressive, tff, bff), sar. A ':' in a value is put in quotes or behind a backslash.
+    see cuts coming, and four more to steady colors (not with stabilize=0). format=nut, mkv, ffv1 or y4m: of the output.
+    What the container of stdin cannot say: matrix, range, primaries, transfer, field (progressive, tff, bff), sar. A
+    ':' in a value is put in quotes or behind a backslash.
     """
     from streamcolor.pipeline.filter import filter_options
     from streamcolor.pipeline.node import NO_MODEL

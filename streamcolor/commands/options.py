@@ -17,7 +17,7 @@ Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16 (on a GPU).")]
 Stabilize = Annotated[
     bool,
-    typer.Option("--stabilize/--no-stabilize", help="Steady the colors of models that color every frame for itself."),
+    typer.Option("--stabilize/--no-stabilize", help="Steady the colors along the motion of the film."),
 ]
 Size = Annotated[int | None, typer.Option("--size", metavar="PIXELS", min=32, help="Working short side.")]
 Threads = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,5 +39,5 @@ class Adjusted:
             return Chroma(torch.zeros(2, height, width), torch.ones(1, height, width)), None
         chroma, entry = self._colorizer.step(lightness, cache, frame)
         if self._sat != 1:
-            chroma = Chroma((chroma.ab * self._sat).clamp(-_LARGEST, _LARGEST), chroma.confidence)
+            chroma = replace(chroma, ab=(chroma.ab * self._sat).clamp(-_LARGEST, _LARGEST), rgb=None)
         return chroma, entry

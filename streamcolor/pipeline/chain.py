@@ -20,6 +20,7 @@ from streamcolor.media.marking import Marker
 from streamcolor.media.pictures import at_depth, own_chroma, picture_of, pictured, whole_picture
 from streamcolor.media.streams import Packet
 from streamcolor.pipeline.adjusted import Adjusted
+from streamcolor.pipeline.averaging import REACH
 from streamcolor.pipeline.node import Node
 from streamcolor.pipeline.painter import Painted, Painter, Planes, ShotReport
 
@@ -61,8 +62,10 @@ class Coloring:
             if self._node.sat != 1 or self._enable is not None:
                 colorizer = Adjusted(colorizer, sat=self._node.sat, wanted=lambda frame: self._wanted.get(frame, True))
             finder = ShotFinder(lookahead=self._node.lookahead, cuts=self._node.cuts)
+            # Who lets no frame wait for cuts lets none wait for its neighbors' colors.
+            reach = REACH if self._node.stabilize and self._node.lookahead else 0
             self._painter = Painter(
-                film, planes, colorizer, finder, self._planner, size=self._node.size, cap=self._node.cap
+                film, planes, colorizer, finder, self._planner, size=self._node.size, cap=self._node.cap, reach=reach
             )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import starmap
 from typing import cast
 
 import cv2
@@ -22,6 +23,7 @@ from streamcolor.film.shots import FrameReady, Shot, ShotFinder
 from streamcolor.frame import Chroma, Frame
 from streamcolor.media.reader import FilmInfo
 from streamcolor.media.streams import Packet
+from streamcolor.pipeline.averaging import Around, Waiting
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -78,6 +80,15 @@ class _Coming:
 
 
 @dataclass(frozen=True, slots=True)
+class _Colored:
+    """A frame whose chroma is known, with its mean confidence and the number of its shot."""
+
+    frame: Frame
+    confidence: float
+    shot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Planes:
     """What the writer wants of the chroma: (rows, columns) of a plane and bits of a sample."""
 
@@ -129,7 +140,9 @@ class Painter:
         *,
         size: int | None = None,
         cap: int | None = None,
+        reach: int = 0,
     ) -> None:
+        """reach: how many frames on either side colors are averaged with along the motion, see ``averaging``."""
         self.planes = planes
         self.colorizer = colorizer
         self.finder = finder
@@ -141,6 +154,7 @@ class Painter:
         info = colorizer.info
         self.size = working_size(film.height, film.width, size or info.size, info.size_multiple)
         self.shots: list[ShotReport] = []
+        self._waiting: Waiting[_Colored] = Waiting(reach if colorizer.info.linked else 0)
         self._coming: _Coming | None = None
 
     def _cache(self) -> ReferenceCache:
@@ -153,17 +167,26 @@ class Painter:
                 yield item
                 continue
             for ready in self.finder.push(item):
-                yield self._color(ready)
+                yield from self._color(ready)
         for ready in self.finder.flush():
-            yield self._color(ready)
+            yield from self._color(ready)
+        yield from starmap(self._painted, self._waiting.flush())
 
-    def _color(self, ready: FrameReady) -> Painted:
-        frame = ready.frame
+    def _color(self, ready: FrameReady) -> Iterator[Painted]:
+        """Color a frame; the frames whose colors are settled by it."""
         self._follow_shots(ready)
         chroma = self._chroma(ready)
-        planes_of = partial(
-            chroma_planes,
-            chroma.ab.numpy(),
+        colored = _Colored(ready.frame, float(chroma.confidence.mean()), ready.shot.number)
+        self.shots[-1].add(ready.frame.index, colored.confidence)
+        yield from starmap(self._painted, self._waiting.push(colored, chroma, colored.shot))
+
+    def _painted(self, colored: _Colored, around: Around) -> Painted:
+        planes_of = partial(self._planes_of, colored.frame, around)
+        return Painted(colored.frame, planes_of, colored.confidence, colored.shot, around.here.chroma.rgb)
+
+    def _planes_of(self, frame: Frame, around: Around) -> tuple[Plane, Plane]:
+        return chroma_planes(
+            around.averaged(),
             frame.luma,
             depth=frame.depth,
             space=self.space,
@@ -171,9 +194,6 @@ class Painter:
             out_depth=self.planes.depth,
             siting=self.siting,
         )
-        confidence = float(chroma.confidence.mean())
-        self.shots[-1].add(frame.index, confidence)
-        return Painted(frame, planes_of, confidence, ready.shot.number, chroma.rgb)
 
     def _chroma(self, ready: FrameReady) -> Chroma:
         """Of one shot; in a dissolve that of both, each with its own references and memory, weighted by time.

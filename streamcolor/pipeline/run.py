@@ -39,7 +39,8 @@ class RunOptions:
     size: working short side in pixels; default is the model's own.
     depth: bits of the encoded film; default is the film's own.
     rate: frames per second of an image sequence.
-    precision, stabilize: see ``colorizers.registry.create``.
+    precision: see ``colorizers.registry.create``.
+    stabilize: average colors along the motion, in the model (see there) or behind it (``averaging``).
     lookahead: frames that are held to see cuts and dissolves coming.
     cuts: frame numbers where shots start; default is to find them.
     cap: bytes that the reference cache may hold.

@@ -22,14 +22,14 @@ from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import guess
 from streamcolor.colorizers.prior.network import PriorNetwork
-from streamcolor.colorizers.propagator.detail import detailed
+from streamcolor.colorizers.propagator.detail import FINE, detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
-from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before
+from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before, link_of
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.tracks import Float32, Tracks
 from streamcolor.errors import InputError
-from streamcolor.frame import Chroma
+from streamcolor.frame import Chroma, Link
 
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
 RECENT_RADIUS = 6
@@ -62,6 +62,7 @@ class Propagator:
         license="Apache-2.0",
         policy=CachePolicy(recent=1),
         bf16=True,
+        linked=True,
     )
 
     size = SMALL
@@ -130,7 +131,7 @@ class Propagator:
             ]
             found = self.network.find(features, references, recent)
             prior = guess(self.prior, self._scaled(lightness), features.light4)
-            tracks, followed, flow = following.result()
+            tracks, followed, flow, link = following.result()
             moved = None if flow is None else self._there(flow)
             motion = Motion(
                 None if followed is None else self._there(followed.candidate()),
@@ -144,7 +145,7 @@ class Propagator:
             prior = averaged(prior.float(), None if held is None else held.tensors["prior4"], moved)
             ab = ab + unknown_share(confidence) * (1 - confidence) * (prior * AB_SCALE - ab)
         tensors = _tensors(memory) | tracks.tensors(here) | {"prior4": prior}
-        return _enlarged(ab, confidence, here, followed), Entry(tensors, frame)
+        return replace(_enlarged(ab, confidence, here, followed), link=link), Entry(tensors, frame)
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""
@@ -205,8 +206,8 @@ def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[E
 
 def _follow(
     here: Float32, held: Entry | None, references: Sequence[Entry], frame: int
-) -> tuple[Tracks, Followed | None, Float32 | None]:
-    """Tracks of a frame, and what ``Motion`` is made of: tracked colors and the flow to the frame before."""
+) -> tuple[Tracks, Followed | None, Float32 | None, Link | None]:
+    """Tracks of a frame, what ``Motion`` is made of (tracked colors, flow to the frame before), and ``Chroma.link``."""
     before = None if held is None else held.tensors
     tracks = Tracks.follow(here, before, references, frame, often=ANCHOR_OFTEN, fine=True)
     followed = Followed.of(tracks, here, references, frame) if references else None
@@ -214,6 +215,7 @@ def _follow(
         tracks,
         followed,
         flow_before(tracks, here, None if before is None else before["lightness"].numpy(force=True)),
+        link_of(tracks, FINE),
     )
 
 

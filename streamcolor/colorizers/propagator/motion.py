@@ -14,6 +14,7 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.tracks import Float32, Tracks, sample
+from streamcolor.frame import Link
 
 STRIDE = 4
 # What a pixel that flow has lost counts for beside one that it holds, where a cell has both.
@@ -76,6 +77,15 @@ def flow_before(tracks: Tracks, here: Float32, before: Float32 | None) -> Float3
     flow = pool(tracks.back, STRIDE) / STRIDE
     believed = pool(tracks.believed.astype(np.float32), STRIDE)
     return np.stack([flow[..., 0], flow[..., 1], believed, pool(gap, STRIDE) / 100])
+
+
+def link_of(tracks: Tracks, stride: int) -> Link | None:
+    """The flow between a frame and the one before it, both ways, in cells of ``stride`` pixels."""
+    if tracks.back is None or tracks.forth is None or tracks.believed is None or tracks.returned is None:
+        return None
+    flows = (pool(flow, stride) / np.float32(stride) for flow in (tracks.back, tracks.forth))
+    beliefs = (pool(held.astype(np.float32), stride) for held in (tracks.believed, tracks.returned))
+    return Link(*flows, *beliefs)
 
 
 def carry(value4: Tensor, flow4: Tensor) -> Tensor:

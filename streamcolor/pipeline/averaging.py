@@ -1,0 +1,147 @@
+"""Colors averaged along the motion with those of the frames before and after.
+
+A colorizer goes through a film in one direction, so that a thing is colored as soon as its edge comes into sight. Where
+it says how frames lie to each other (``Chroma.link``), a frame waits for the next ones, and every place takes the mean
+of what was said of it around that time: colors flicker less, and what came into sight has been seen better.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcolor.frame import Chroma
+
+Float32 = NDArray[np.float32]
+Item = TypeVar("Item")
+
+REACH = 4
+"""How many frames on either side a mean takes in, and so for how many a frame waits."""
+
+# Weight of a frame for each frame of distance; what odds are softened by, so that none is infinite and none nothing.
+# By odds, colors that are sure stay what they are, above all those of a frame that is a reference itself.
+FADING = 0.9
+SOFT = 0.05
+
+
+class Told:
+    """What one frame says in the means of those around it; made ready once, when somebody asks."""
+
+    def __init__(self, chroma: Chroma) -> None:
+        self.chroma = chroma
+
+    @cached_property
+    def colors(self) -> Float32:
+        """(h, w, 3): a*, b* and the odds that they are right."""
+        sure = self.chroma.confidence.numpy()
+        odds = (sure + SOFT) / (1 - sure + SOFT)
+        return np.ascontiguousarray(np.concatenate([self.chroma.ab.numpy(), odds]).transpose(1, 2, 0))
+
+    @cached_property
+    def back(self) -> Float32:
+        """(h, w, 3): by how much places lay elsewhere in the frame before, and how far that is believed."""
+        assert self.chroma.link is not None
+        return np.dstack([self.chroma.link.back, self.chroma.link.back_believed])
+
+    @cached_property
+    def forth(self) -> Float32:
+        """(h, w, 3): by how much places of the frame before have moved to here, and how far that is believed."""
+        assert self.chroma.link is not None
+        return np.dstack([self.chroma.link.forth, self.chroma.link.forth_believed])
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A frame, and those before and after it to which links lead, the nearest first."""
+
+    here: Told
+    before: tuple[Told, ...] = ()
+    after: tuple[Told, ...] = ()
+
+    def averaged(self) -> Float32:
+        """ab (2, h, w): the mean along the motion, by confidence, by belief in the motion and by distance."""
+        if not self.before and not self.after:
+            return self.here.chroma.ab.numpy()
+        weight = self.here.colors[..., 2].copy()
+        total = weight[..., None] * self.here.colors[..., :2]
+        leading = (self.here, *self.before)
+        back = ((later.back, other.colors) for later, other in zip(leading, self.before, strict=False))
+        forth = ((other.forth, other.colors) for other in self.after)
+        for way in (back, forth):
+            for there, belief in _along(way):
+                share = belief * there[..., 2]
+                total += share[..., None] * there[..., :2]
+                weight += share
+        return np.ascontiguousarray((total / weight[..., None]).transpose(2, 0, 1))
+
+
+class Waiting(Generic[Item]):
+    """A line in which items wait until the chroma of the frames behind them is known, at most ``reach`` of them."""
+
+    def __init__(self, reach: int) -> None:
+        self.reach = reach
+        # Frames of one shot, each linked to the one before it; so many of them have left already.
+        self._linked: deque[tuple[Item, Told]] = deque()
+        self._left = 0
+        self._shot = -1
+
+    def push(self, item: Item, chroma: Chroma, shot: int) -> Iterator[tuple[Item, Around]]:
+        """Take the next item, its frame's chroma and the number of its shot; those that need not wait any longer."""
+        if chroma.link is None or shot != self._shot:
+            yield from self.flush()
+        self._shot = shot
+        self._linked.append((item, Told(chroma)))
+        if len(self._linked) - self._left > self.reach:
+            yield self._next()
+
+    def flush(self) -> Iterator[tuple[Item, Around]]:
+        """All that are waiting; what comes next has nothing to do with them."""
+        while self._left < len(self._linked):
+            yield self._next()
+        self._linked.clear()
+        self._left = 0
+
+    def _next(self) -> tuple[Item, Around]:
+        item, here = self._linked[self._left]
+        told = [one for _, one in self._linked]
+        before = tuple(told[: self._left][::-1])
+        after = tuple(told[self._left + 1 : self._left + 1 + self.reach])
+        if self._left == self.reach:
+            self._linked.popleft()
+        else:
+            self._left += 1
+        return item, Around(here, before, after)
+
+
+def _along(way: Iterable[tuple[Float32, Float32]]) -> Iterator[tuple[Float32, Float32]]:
+    """Colors (h, w, 3) of each frame on a way, moved to where the way began, and belief (h, w) in having got there.
+
+    way: for each frame the motion that leads to it, (h, w, 3), and its colors.
+    """
+    place: Float32 | None = None
+    for motion, colors in way:
+        if place is None:
+            place, belief = _grid(*motion.shape[:2]) + motion[..., :2], FADING * motion[..., 2]
+        else:
+            onward = _at(motion, place)
+            place, belief = place + onward[..., :2], FADING * belief * onward[..., 2]
+        yield _at(colors, place), belief
+
+
+def _at(values: Float32, place: Float32) -> Float32:
+    """Values (h, w, 3) at places (h, w, 2), x and y, bilinear; beyond the border its nearest sample."""
+    x, y = place[..., 0], place[..., 1]
+    return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+@lru_cache(maxsize=4)
+def _grid(height: int, width: int) -> Float32:
+    """(h, w, 2): x and y of every sample."""
+    return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))

@@ -50,7 +50,7 @@ MODELS: tuple[Model, ...] = (
         parameters=2_626_231,
         trained=True,
         weights="propagator.safetensors",
-        sha256="6229be37115dd9d9d7d0a3d0272f91a5786b95dd35fa89fe771d6ea9e16c274e",
+        sha256="00a6c82c29b3d3e4d9ef70d437b5b2e90ac844479fbb026874d70ba61272ddf6",
     ),
     Model(
         "propagator-b",

@@ -113,13 +113,11 @@ class Tracks:
         references: Sequence[Entry],
         frame: int,
         *,
-        often: int = 1,
         fine: bool = False,
     ) -> Tracks:
         """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
 
-        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). often: every how many frames a map is
-        anchored while little of it is believed. fine: see ``flow_between``.
+        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``flow_between``.
         """
         count, (height, width) = len(references), here.shape
         tracks = cls(
@@ -135,7 +133,7 @@ class Tracks:
             age = abs(frame - tracks.origin(number, entry))
             if number not in known:
                 tracks._anchor(number, here, entry, None)
-            elif age % (often if tracks.trust[number].mean() < LITTLE else ANCHOR_EVERY) == 0:
+            elif age % ANCHOR_EVERY == 0 or tracks.trust[number].mean() < LITTLE:
                 tracks._anchor(number, here, entry, tracks.maps[number])
         same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):

@@ -43,9 +43,6 @@ UNGUIDED = 0.25
 KNOWN = (0.4, 0.75)
 # Share of the prior of the frame before, where flow is believed: it looks at each frame anew, and would flicker.
 STEADY = 0.85
-# Every how many frames tracks that have lost most of the picture are anchored: doing it in each costs a third of all
-# flow and brings 0.01 dB, for attention has found by then what there is.
-ANCHOR_OFTEN = 3
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 4
 NEAR = 48
@@ -57,7 +54,7 @@ class Propagator:
     info = ColorizerInfo(
         id="propagator",
         references=True,
-        size=240,
+        size=288,
         size_multiple=16,
         license="Apache-2.0",
         policy=CachePolicy(recent=1),
@@ -209,7 +206,7 @@ def _follow(
 ) -> tuple[Tracks, Followed | None, Float32 | None, Link | None]:
     """Tracks of a frame, what ``Motion`` is made of (tracked colors, flow to the frame before), and ``Chroma.link``."""
     before = None if held is None else held.tensors
-    tracks = Tracks.follow(here, before, references, frame, often=ANCHOR_OFTEN, fine=True)
+    tracks = Tracks.follow(here, before, references, frame, fine=True)
     followed = Followed.of(tracks, here, references, frame) if references else None
     return (
         tracks,

@@ -73,4 +73,4 @@ def steadiness(now: Tensor, before: Tensor, true_now: Tensor, true_before: Tenso
 
 def deserved(ab4: Tensor, target4: Tensor) -> Tensor:
     """Trust (B, 1, ...) that colors deserve: exp(-e / 12) for an error of e ab units."""
-    return torch.exp(-(ab4.detach() - target4).norm(dim=1, keepdim=True) * (110 / 12))
+    return torch.exp(-(ab4.detach() - target4).norm(dim=1, keepdim=True) * (AB_SCALE / 12))

@@ -59,8 +59,12 @@ def sample(values: Float32, flow: Float32) -> Float32:
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    moved = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32)
+    return at(values, x, y)
+
+
+def at(values: Float32, x: Float32, y: Float32) -> Float32:
+    """Values (h, w) or (h, w, c) at places x, y (h', w'), bilinear; beyond the border its nearest pixel."""
+    return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> tuple[NDArray[np.bool_], Float32]:

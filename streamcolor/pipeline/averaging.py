@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Generic, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcolor.colorizers.tracks import at
 from streamcolor.frame import Chroma
 
 Float32 = NDArray[np.float32]
@@ -130,15 +130,9 @@ def _along(way: Iterable[tuple[Float32, Float32]]) -> Iterator[tuple[Float32, Fl
         if place is None:
             place, belief = _grid(*motion.shape[:2]) + motion[..., :2], FADING * motion[..., 2]
         else:
-            onward = _at(motion, place)
+            onward = at(motion, place[..., 0], place[..., 1])
             place, belief = place + onward[..., :2], FADING * belief * onward[..., 2]
-        yield _at(colors, place), belief
-
-
-def _at(values: Float32, place: Float32) -> Float32:
-    """Values (h, w, 3) at places (h, w, 2), x and y, bilinear; beyond the border its nearest sample."""
-    x, y = place[..., 0], place[..., 1]
-    return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+        yield at(colors, place[..., 0], place[..., 1]), belief
 
 
 @lru_cache(maxsize=4)

@@ -154,7 +154,7 @@ class Painter:
         info = colorizer.info
         self.size = working_size(film.height, film.width, size or info.size, info.size_multiple)
         self.shots: list[ShotReport] = []
-        self._waiting: Waiting[_Colored] = Waiting(reach if colorizer.info.linked else 0)
+        self._waiting: Waiting[_Colored] = Waiting(reach if info.linked else 0)
         self._coming: _Coming | None = None
 
     def _cache(self) -> ReferenceCache:

@@ -348,3 +348,18 @@ def test_carried_colors_follow_the_flow() -> None:
     moved = carry(value, flow)
     torch.testing.assert_close(moved[:, :3, :, :10], value[..., 2:])
     torch.testing.assert_close(moved[:, 3], torch.ones(1, 8, 12))
+
+
+def test_a_link_leads_to_the_frame_right_before_or_nowhere() -> None:
+    """Frames that nobody wanted colored leave a gap: what is held then is an older frame, and no link leads there."""
+    colorizer = random_colorizer()
+    first, second, third = pictures(3)
+    cache = ReferenceCache(colorizer.info.policy)
+    links = []
+    for number, picture in ((4, first), (5, second), (9, third)):
+        chroma, entry = colorizer.step(picture, cache, number)
+        assert entry is not None
+        cache.remember(entry)
+        links.append(chroma.link)
+    assert links[0] is None and links[2] is None
+    assert links[1] is not None and links[1].back.shape == (*chroma.ab.shape[1:], 2)

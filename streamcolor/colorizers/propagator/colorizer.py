@@ -212,7 +212,8 @@ def _follow(
         tracks,
         followed,
         flow_before(tracks, here, None if before is None else before["lightness"].numpy(force=True)),
-        link_of(tracks, FINE),
+        # Where frames in between were not colored, what is held is older than the frame before.
+        link_of(tracks, FINE) if held is not None and held.frame == frame - 1 else None,
     )
 
 

@@ -91,9 +91,12 @@ class Chroma:
     rgb: (3, h, w) float32, R'G'B' of sRGB in [0, 1]: the whole picture, where the network emitted one and ab is nothing
         but its color. A film never gets it, for its luma is its own; evaluation can score it.
     link: to the frame before, where the colorizer has followed the motion from there.
+    own: (1, h, w) float32 in [0, 1], how far the color was found in this frame; the rest was carried here from another
+        one that links lead to. None: all of it was.
     """
 
     ab: torch.Tensor
     confidence: torch.Tensor
     rgb: torch.Tensor | None = None
     link: Link | None = None
+    own: torch.Tensor | None = None

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from streamcolor.colorizers.cache import Entry
-from streamcolor.colorizers.propagator.motion import Followed, flow_before
-from streamcolor.colorizers.tracks import Tracks
+from streamcolor.colorizers.propagator import motion
+from streamcolor.colorizers.propagator.motion import Followed, Way
 from streamcolor.train.batches import NumberedBatches
 from streamcolor.train.footage import Bytes, Clip, Footage
 from streamcolor.train.old_film import Picture, age, grey_weights, lightness_of_grey, to_luma
@@ -327,11 +327,13 @@ def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> tuple[
     path = [*([0] if scene.joined else []), *range(guides, len(lightness))]
     for n in path:
         here, number = lightness[n], scene.numbers[n]
-        tracks = Tracks.follow(here, held, references, number, fine=True)
+        tracks = motion.follow(here, held, references, number)
         if n >= guides + scene.lead:
             tracked.append(Followed.of(tracks, here, references, number).candidate())
             # Nothing is carried into the first frame of a run: the frame before it was not colored.
-            moved = flow_before(tracks, here, held["lightness"].numpy()) if held is not None and flow else None
-            flow.append(np.zeros_like(tracked[0]) if moved is None else moved)
+            if held is not None and tracks.between is not None and flow:
+                flow.append(Way.back(tracks.between, held).reduced(here))
+            else:
+                flow.append(np.zeros_like(tracked[0]))
         held = tracks.tensors(here)
     return np.stack(tracked), np.stack(flow)

@@ -74,12 +74,16 @@ class Colorizer(Protocol):
         """What the cache shall hold of a reference; called once per reference and shot."""
         ...
 
-    def step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
+    def step(
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
         """Color one frame.
 
         lightness: (1, 1, h, w) float32, L* in [0, 100], h and w multiples of ``info.size_multiple``.
         cache: references of the shot (permanent) and entries of earlier frames (rolling); not changed.
         frame: number of the frame in the film.
+        following: lightness of the frame after it, where the colors of both will be averaged along the motion. A model
+            may begin to work on it, and may leave this frame to those around it (``Chroma.own``).
         Returns the chroma, (2, h / s, w / s) for some stride s, and what the rolling tier shall
         remember of this frame (None: nothing). Same cache and frame, same result, on one kind of device.
         """

@@ -45,7 +45,9 @@ class Flow:
         }
         return Entry(tensors, reference.frame)
 
-    def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
+    def step(
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has the working size."""
         here = np.array(lightness[0, 0].numpy())
         if not cache.permanent:
@@ -55,10 +57,10 @@ class Flow:
         tracks = Tracks.follow(here, held, cache.permanent, frame)
         ab, confidence = tracks.colors(cache.permanent, frame)
         unknown = confidence < KNOWN
-        if held is not None and tracks.back is not None and tracks.believed is not None:
-            carried = unknown & tracks.believed
-            ab[carried] = sample(held["colored"].numpy(), tracks.back)[carried]
-            unknown &= ~tracks.believed
+        if held is not None and tracks.between is not None:
+            carried = unknown & tracks.between.believed
+            ab[carried] = sample(held["colored"].numpy(), tracks.between.back)[carried]
+            unknown &= ~tracks.between.believed
         if unknown.any():
             ab = fill(here, ab, unknown)
         state = tracks.tensors(here) | {"colored": torch.from_numpy(ab)}

@@ -102,7 +102,9 @@ class FrameWise(ABC, Generic[Network]):
         Called in inference mode and under ``autocast``.
         """
 
-    def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
+    def step(
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``."""
         with torch.inference_mode(), self.autocast():
             chroma = self.color(lightness, nearest(cache.permanent, frame, self.at_once))

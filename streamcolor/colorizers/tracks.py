@@ -8,7 +8,7 @@ reference that lies ahead is reached by direct flow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -25,6 +25,8 @@ Grey = NDArray[np.uint8]
 # How often, in frames, a map is anchored; more often when less of it is believed than ``LITTLE``.
 ANCHOR_EVERY = 8
 LITTLE = 0.6
+# An anchor that makes so much more of the picture believed, on the mean of trust, was worth its while.
+WORTH = 0.01
 DECAY = 0.98
 # Weight of a place that a map points to although nobody believes it.
 LEAST = 1e-6
@@ -88,6 +90,26 @@ def _squared(flow: Float32) -> Float32:
     return np.asarray(flow[..., 0] * flow[..., 0] + flow[..., 1] * flow[..., 1], np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """How a frame and the one before it lie to each other, both ways: flow (h, w, 2) in pixels, belief in it (h, w).
+
+    back, believed: from the frame to the one before. forth, returned: from the one before to the frame.
+    """
+
+    back: Float32
+    believed: NDArray[np.bool_]
+    forth: Float32
+    returned: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, here: Float32, before: Float32, *, fine: bool = False) -> Between:
+        """here, before: L* (h, w). fine: see ``flow_between``."""
+        now, then = to_grey(here), to_grey(before)
+        back, forth = flow_between(now, then, fine=fine), flow_between(then, now, fine=fine)
+        return cls(back, agreement(back, forth, here, before)[0], forth, agreement(forth, back, before, here)[0])
+
+
 @dataclass(slots=True)
 class Tracks:
     """State of the references that are followed, in their order in the cache.
@@ -95,19 +117,18 @@ class Tracks:
     identity: (K,) ``Reference.identity`` of each.
     maps: (K, h, w, 2) pixels; x + map lies in the reference. trust: (K, h, w) in [0, 1].
     entered: (K,) number of the frame at which each was first seen. fine: see ``flow_between``.
-    back, believed: flow to the frame before (h, w, 2) and where it holds (h, w); None at first. forth, returned: the
-        same from the frame before to this one.
+    pause, rest: (K,) while little is believed: how many frames lie between anchors, how many of them are left.
+    between: how the frame and the one before lie to each other; None where nothing is held of that.
     """
 
     identity: NDArray[np.int64]
     maps: Float32
     trust: Float32
     entered: NDArray[np.int64]
+    pause: NDArray[np.int64]
+    rest: NDArray[np.int64]
     fine: bool = False
-    back: Float32 | None = None
-    believed: NDArray[np.bool_] | None = None
-    forth: Float32 | None = None
-    returned: NDArray[np.bool_] | None = None
+    between: Between | None = None
 
     @classmethod
     def follow(
@@ -118,10 +139,15 @@ class Tracks:
         frame: int,
         *,
         fine: bool = False,
+        patience: int = 1,
+        between: Callable[[Float32, Float32], Between] | None = None,
     ) -> Tracks:
         """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
 
-        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``flow_between``.
+        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``flow_between``. patience:
+        where little is believed, a reference is looked for in every frame; while that brings nothing, in every second,
+        fourth and so on, up to this number of frames. between: tells ``Between.of`` a frame and the one before, where
+        somebody knows it already.
         """
         count, (height, width) = len(references), here.shape
         tracks = cls(
@@ -129,16 +155,24 @@ class Tracks:
             maps=np.zeros((count, height, width, 2), np.float32),
             trust=np.zeros((count, height, width), np.float32),
             entered=np.full(count, frame, np.int64),
+            pause=np.ones(count, np.int64),
+            rest=np.zeros(count, np.int64),
             fine=fine,
         )
         # Frames that had no reference leave no tracks behind.
-        known = tracks._move_on(here, held) if held is not None and "maps" in held else frozenset()
+        known: frozenset[int] = frozenset()
+        if held is not None and "maps" in held:
+            before = held["lightness"].numpy(force=True)
+            tracks.between = Between.of(here, before, fine=fine) if between is None else between(here, before)
+            known = tracks._move_on(tracks.between, held)
         for number, entry in enumerate(references):
             age = abs(frame - tracks.origin(number, entry))
             if number not in known:
                 tracks._anchor(number, here, entry, None)
-            elif age % ANCHOR_EVERY == 0 or tracks.trust[number].mean() < LITTLE:
+            elif age % ANCHOR_EVERY == 0:
                 tracks._anchor(number, here, entry, tracks.maps[number])
+            elif tracks.trust[number].mean() < LITTLE:
+                tracks._look_for(number, here, entry, patience)
         same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):
             # The frame is a reference: nobody else has a say.
@@ -155,27 +189,30 @@ class Tracks:
         Where no map is believed the color is that of the place it points to all the same. An entry holds ``ab``
         (h, w, 2) and ``opaque`` (h, w) beside ``lightness``.
         """
-        ab, certain = self._mean(references, frame, "ab")
+        (ab,), certain = self._means(references, frame, ("ab",))
         return ab, certain
 
-    def lightness(self, references: Sequence[Entry], frame: int) -> Float32:
-        """L* (h, w) of the places in the references that ``colors`` took its colors from."""
-        return self._mean(references, frame, "lightness")[0]
+    def colors_and_lightness(self, references: Sequence[Entry], frame: int) -> tuple[Float32, Float32, Float32]:
+        """What ``colors`` says, and the mean L* (h, w) of the places that it took its colors from."""
+        (ab, lightness), certain = self._means(references, frame, ("ab", "lightness"))
+        return ab, certain, lightness
 
-    def _mean(self, references: Sequence[Entry], frame: int, name: str) -> tuple[Float32, Float32]:
-        certain = np.zeros(self.trust.shape[1:], np.float32)
-        total, weighted = np.zeros((), np.float32), np.zeros((), np.float32)
+    def _means(self, references: Sequence[Entry], frame: int, names: Sequence[str]) -> tuple[list[Float32], Float32]:
+        certain, total = np.zeros((2, *self.trust.shape[1:]), np.float32)
+        sums = [np.zeros((), np.float32) for _ in names]
         for number, entry in enumerate(references):
-            opaque = sample(entry.tensors["opaque"].numpy(force=True), self.maps[number]) > 0.5
+            shown = sample(entry.tensors["opaque"].numpy(force=True), self.maps[number]) > 0.5
+            opaque = shown.astype(np.float32)
             sure = self.trust[number] * opaque
             weight = (sure + LEAST * opaque) / (1 + abs(frame - self.origin(number, entry)))
-            values = sample(entry.tensors[name].numpy(force=True), self.maps[number])
-            weighted = weighted + (weight if values.ndim == 2 else weight[..., None]) * values
-            total = total + weight
+            for place, name in enumerate(names):
+                values = sample(entry.tensors[name].numpy(force=True), self.maps[number])
+                sums[place] = sums[place] + (weight if values.ndim == 2 else weight[..., None]) * values
+            total += weight
             certain += sure
         total = np.maximum(total, 1e-12)
-        mean = weighted / (total if weighted.ndim == 2 else total[..., None])
-        return np.asarray(mean, np.float32), np.minimum(certain, 1)
+        means = [value / (total if value.ndim == 2 else total[..., None]) for value in sums]
+        return means, np.minimum(certain, 1)
 
     def tensors(self, here: Float32) -> dict[str, Tensor]:
         """What the next frame needs: the state and this frame's ``lightness``."""
@@ -185,23 +222,32 @@ class Tracks:
             "maps": torch.from_numpy(self.maps),
             "trust": torch.from_numpy(self.trust),
             "entered": torch.from_numpy(self.entered),
+            "pause": torch.from_numpy(self.pause),
+            "rest": torch.from_numpy(self.rest),
         }
 
-    def _move_on(self, here: Float32, held: Mapping[str, Tensor]) -> frozenset[int]:
+    def _move_on(self, between: Between, held: Mapping[str, Tensor]) -> frozenset[int]:
         """Take the maps of the frame before along the flow to it; which of the references had one."""
-        before = held["lightness"].numpy(force=True)
-        now, then = to_grey(here), to_grey(before)
-        back, forth = (flow_between(*pair, fine=self.fine) for pair in ((now, then), (then, now)))
-        believed, _ = agreement(back, forth, here, before)
         places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
         known = {n: places[i] for n, i in enumerate(self.identity.tolist()) if i in places}
         for number, place in known.items():
-            self.maps[number] = back + sample(held["maps"][place].numpy(force=True), back)
-            self.trust[number] = DECAY * believed * sample(held["trust"][place].numpy(force=True), back)
+            self.maps[number] = between.back + sample(held["maps"][place].numpy(force=True), between.back)
+            trust = sample(held["trust"][place].numpy(force=True), between.back)
+            self.trust[number] = DECAY * between.believed * trust
             self.entered[number] = int(held["entered"][place])
-        self.back, self.believed = back, believed
-        self.forth, self.returned = forth, agreement(forth, back, before, here)[0]
+            self.pause[number], self.rest[number] = int(held["pause"][place]), int(held["rest"][place])
         return frozenset(known)
+
+    def _look_for(self, number: int, here: Float32, entry: Entry, patience: int) -> None:
+        """Anchor a map of which little is believed, unless that has brought nothing lately."""
+        if self.rest[number] > 0:
+            self.rest[number] -= 1
+            return
+        before = self.trust[number].mean()
+        self._anchor(number, here, entry, self.maps[number])
+        worth_it = self.trust[number].mean() - before >= WORTH
+        self.pause[number] = 1 if worth_it else min(2 * int(self.pause[number]), patience)
+        self.rest[number] = self.pause[number] - 1
 
     def _anchor(self, number: int, here: Float32, entry: Entry, start: Float32 | None) -> None:
         """Flow straight to the reference, from a first guess where there is one; taken where it comes back."""

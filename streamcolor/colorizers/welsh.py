@@ -92,7 +92,9 @@ class Welsh:
         }
         return Entry(tensors, reference.frame)
 
-    def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
+    def step(
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has the working size. Several references lend their samples together."""
         target = np.ascontiguousarray(lightness[0, 0].numpy())
         if not cache.permanent:

@@ -45,6 +45,7 @@ class FrameReady:
     blending_known: the last frame known to be in ``blending``.
     preview: the frame by which the shot is to be matched: in a dissolve the first frame of ``blending`` alone; at the
         start of a shot that fades in the first well lit one; else the frame itself.
+    following: the frame after it, when it is known to be in ``shot`` too and nothing shines through it.
     """
 
     frame: Frame
@@ -53,6 +54,7 @@ class FrameReady:
     preview: Frame
     blending: Shot | None = None
     blending_known: int | None = None
+    following: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class ShotFinder:
         looked for; smaller finds cuts between pictures that are more alike.
     min_length: a shot has at least so many frames where the look-ahead allows: a picture that returns earlier was
         interrupted by a flash or damage, and of two boundaries closer than this the second stands.
-    cuts: frames where shots are known to start; nothing is then looked for and no frame waits.
+    cuts: frames where shots are known to start; nothing is then looked for, and a frame waits for the next one at most.
 
     Raises CallError for a negative number.
     """
@@ -111,7 +113,7 @@ class ShotFinder:
         if self._given:
             self._settled = sys.maxsize
             self._held.append(_Held(frame, 0.0))
-            return self._release(frame.index)
+            return self._release(frame.index - min(self._lookahead, 1))
         picture = self._reduce(frame)
         self._held.append(_Held(frame, contrast(picture)))
         for boundary in self._finder.push(picture):
@@ -165,12 +167,20 @@ class ShotFinder:
         known = self._reach(0, frame.index)
         if not self._coming or self._coming[0].blend is None or self._coming[0].blend[0] > frame.index:
             preview = self._well_lit(known) if frame.index == self._shot.start else frame
-            return FrameReady(frame, self._shot, known, preview)
+            return FrameReady(frame, self._shot, known, preview, following=self._following(known))
         self._announced = True
         upcoming = self._coming[0]
         shot = Shot(self._shot.number + 1, upcoming.start, upcoming.transition, upcoming.blend)
         preview = next(h.frame for h in self._held if h.frame.index == shot.start)
         return FrameReady(frame, self._shot, known, preview, shot, self._reach(1, shot.start))
+
+    def _following(self, known: int) -> Frame | None:
+        """The frame after the one that leaves, unless a boundary lies between them."""
+        if len(self._held) < 2:
+            return None
+        frame = self._held[1].frame
+        blend = self._coming[0].blend if self._coming else None
+        return frame if frame.index <= known and (blend is None or frame.index < blend[0]) else None
 
     def _reach(self, boundary: int, start: int) -> int:
         """The last frame known to lie before the boundary of that place in the list, at least ``start``."""

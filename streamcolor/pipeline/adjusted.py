@@ -33,11 +33,14 @@ class Adjusted:
     def encode(self, reference: Reference) -> Entry:
         return self._colorizer.encode(reference)
 
-    def step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
+    def step(
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
         if not self._wanted(frame):
             _, _, height, width = lightness.shape
             return Chroma(torch.zeros(2, height, width), torch.ones(1, height, width)), None
-        chroma, entry = self._colorizer.step(lightness, cache, frame)
+        following = following if self._wanted(frame + 1) else None
+        chroma, entry = self._colorizer.step(lightness, cache, frame, following)
         if self._sat != 1:
             chroma = replace(chroma, ab=(chroma.ab * self._sat).clamp(-_LARGEST, _LARGEST), rgb=None)
         return chroma, entry

@@ -39,8 +39,10 @@ class Told:
 
     @cached_property
     def colors(self) -> Float32:
-        """(h, w, 3): a*, b* and the odds that they are right."""
+        """(h, w, 3): a*, b* and the odds that they were found in this frame and are right."""
         sure = self.chroma.confidence.numpy()
+        if self.chroma.own is not None:
+            sure = sure * self.chroma.own.numpy()
         odds = (sure + SOFT) / (1 - sure + SOFT)
         return np.ascontiguousarray(np.concatenate([self.chroma.ab.numpy(), odds]).transpose(1, 2, 0))
 

@@ -156,6 +156,8 @@ class Painter:
         self.shots: list[ShotReport] = []
         self._waiting: Waiting[_Colored] = Waiting(reach if info.linked else 0)
         self._coming: _Coming | None = None
+        # Lightness of the frame after the one that is being colored, for it comes next.
+        self._following: torch.Tensor | None = None
 
     def _cache(self) -> ReferenceCache:
         return ReferenceCache(self.colorizer.info.policy, **({} if self.cap is None else {"cap": self.cap}))
@@ -201,7 +203,9 @@ class Painter:
         A mixture of two pictures has the mixture of their colors; a search for each pixel in all references at once
         would take either.
         """
-        frame, lightness = ready.frame, self._lightness(ready.frame)
+        frame = ready.frame
+        lightness = self._lightness(frame) if self._following is None else self._following
+        self._following = None if ready.following is None else self._lightness(ready.following)
         chroma = self._step(lightness, self.cache, frame.index)
         if self._coming is None or ready.blending is None or ready.blending.blend is None:
             return chroma
@@ -211,7 +215,7 @@ class Painter:
         return _mixed(chroma, other, share)
 
     def _step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> Chroma:
-        chroma, entry = self.colorizer.step(lightness, cache, frame)
+        chroma, entry = self.colorizer.step(lightness, cache, frame, self._following if self._waiting.reach else None)
         if entry is not None:
             cache.remember(entry)
         return chroma

@@ -174,12 +174,13 @@ def test_blank_frames_inside_a_shot_are_a_dropout() -> None:
     assert shots(watch(frames(film))) == []
 
 
-def test_given_cuts_replace_detection_and_nothing_waits() -> None:
+@pytest.mark.parametrize(("lookahead", "waits"), [(0, 0), (24, 1)])
+def test_given_cuts_replace_detection_and_a_frame_waits_for_the_next_at_most(lookahead: int, waits: int) -> None:
     film = frames(np.concatenate([take("coffee", 20), take("chelsea", 20)]))
-    finder = ShotFinder(cuts=[30, 0, 10, 10])
+    finder = ShotFinder(lookahead=lookahead, cuts=[30, 0, 10, 10])
     ready = [finder.push(frame) for frame in film]
-    assert all(len(events) == 1 for events in ready)
-    events = [event for batch in ready for event in batch]
+    assert [len(events) for events in ready] == [0] * waits + [1] * (40 - waits)
+    events = [event for batch in ready for event in batch] + finder.flush()
     assert [shot.start for shot in shots(events)] == [10, 30]
     assert [events[n].known for n in (0, 9, 10, 29)] == [9, 9, 29, 29] and events[39].known > 10**9
 
@@ -259,3 +260,21 @@ def test_davis_clips_in_a_row() -> None:
     starts = np.cumsum([len(clip) for clip in clips])[:-1].tolist()
     found = shots(watch(numbered([picture for clip in clips for picture in clip])))
     assert [shot.start for shot in found] == starts
+
+
+def test_the_frame_after_is_told_unless_a_boundary_lies_between() -> None:
+    film = np.concatenate([take(name, 20) for name in list(STILLS)[:2]])
+    ready = watch(frames(film))
+    told = [None if event.following is None else event.following.index for event in ready]
+    assert told == [*range(1, 20), None, *range(21, 40), None]
+    assert all(event.following is None for event in watch(frames(film), ShotFinder(lookahead=0)))
+
+
+def test_the_frame_after_is_not_told_where_another_picture_shines_through_it() -> None:
+    old, new = (take(name, 40) for name in list(STILLS)[:2])
+    ready = watch(frames(dissolve(old, new, 12)))
+    (shot,) = shots(ready)
+    assert shot.blend is not None
+    first, stop = shot.blend
+    silent = [event.frame.index for event in ready if event.following is None]
+    assert silent == [*range(first - 1, stop), ready[-1].frame.index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,20 +115,37 @@ def test_who_is_sure_is_hardly_moved_by_those_who_are_not() -> None:
     assert around(frames, 3).averaged()[0].min() > 20
 
 
+def test_what_was_carried_here_counts_for_less_than_what_was_found_around() -> None:
+    frames = [chroma(30.0 if n == 4 else 10.0, 0.8, link()) for n in range(9)]
+    carried = replace(frames[4], own=torch.zeros(1, *SIZE))
+    found = around(frames, 4).averaged()[0].mean()
+    assert found > 12.5
+    assert around([*frames[:4], carried, *frames[5:]], 4).averaged()[0].mean() < 10.2
+    # Where no motion leads away from it, it is all there is.
+    alone = [replace(frame, link=link(believed=0.0)) for frame in [*frames[:4], carried, *frames[5:]]]
+    np.testing.assert_allclose(around(alone, 4).averaged()[0], 30, atol=1e-4)
+
+
 class Restless:
     """Colors a frame by its number, now more and now less, and says that nothing moves within a shot."""
 
     info = ColorizerInfo("restless", False, 24, 1, "Apache-2.0", CachePolicy(recent=1), linked=True)
 
+    def __init__(self) -> None:
+        self.told: list[bool] = []
+
     def encode(self, reference: Reference) -> Entry:
         return Entry({}, reference.frame)
 
-    def step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry]:
+    def step(
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+    ) -> tuple[Chroma, Entry]:
+        self.told.append(following is not None)
         joined = link() if cache.rolling else None
         return chroma(20 + 10 * (-1) ** frame, joined=joined), Entry({"seen": torch.ones(1)}, frame)
 
 
-def painted(film: Path, **settings: Any) -> tuple[list[Painted], list[int]]:
+def painted(film: Path, colorizer: Restless | None = None, **settings: Any) -> tuple[list[Painted], list[int]]:
     """What comes out of a step that colors the frames of a film, and how many frames each waited for."""
     node = Node(model="restless", **{"lookahead": 3, "cuts": (6,)} | settings)
     out, late, taken = [], [], -1
@@ -139,7 +157,7 @@ def painted(film: Path, **settings: Any) -> tuple[list[Painted], list[int]]:
             yield item
 
     with open_film(film) as reader:
-        step = Coloring(node, reader.info, reader.info, Restless(), [], Planes(SIZE, 8))
+        step = Coloring(node, reader.info, reader.info, colorizer or Restless(), [], Planes(SIZE, 8))
         for item in step.paint(frames(reader)):
             if isinstance(item, Painted):
                 late.append(taken - item.frame.index)
@@ -162,8 +180,9 @@ def test_a_run_is_steadier_and_its_frames_come_a_little_later(film: Path) -> Non
     plain, at_once = painted(film, stabilize=False)
     steady, late = painted(film)
     assert [one.frame.index for one in steady] == [one.frame.index for one in plain] == list(range(12))
-    assert at_once == [0] * 12
-    assert max(late) == 4
+    # One frame is held in any case, for the colorizer to see what comes.
+    assert max(at_once) == 1
+    assert max(late) == 5
     assert swing(steady) < 0.3 * swing(plain)
 
 
@@ -171,3 +190,11 @@ def test_who_lets_no_frame_wait_gets_them_at_once(film: Path) -> None:
     out, late = painted(film, lookahead=0)
     assert late == [0] * 12
     assert swing(out) == swing(painted(film, stabilize=False)[0])
+
+
+def test_a_colorizer_is_told_of_the_next_frame_where_both_will_be_averaged(film: Path) -> None:
+    averaged, plain = Restless(), Restless()
+    painted(film, averaged)
+    painted(film, plain, stabilize=False)
+    assert averaged.told == [True] * 5 + [False] + [True] * 5 + [False]
+    assert plain.told == [False] * 12

@@ -78,7 +78,9 @@ class Flat:
     def encode(self, reference: Reference) -> Entry:
         return Entry({"value": 0.5 + reference.ab[:, 1].mean() / 220}, reference.frame)
 
-    def step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
+    def step(
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
         (entry,) = cache.permanent
         size = lightness.shape[-2:]
         return Chroma(torch.zeros(2, *size), torch.ones(1, *size), entry.tensors["value"].expand(3, *size)), None

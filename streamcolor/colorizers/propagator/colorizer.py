@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
+from streamcolor.colorizers.foresight import Foresight
 from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import guess
@@ -25,14 +26,14 @@ from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.detail import FINE, detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
-from streamcolor.colorizers.propagator.motion import Followed, Motion, carry, flow_before, link_of
+from streamcolor.colorizers.propagator.motion import Followed, Motion, Way, carry, follow, link_of
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
-from streamcolor.colorizers.tracks import Float32, Tracks
+from streamcolor.colorizers.tracks import Between, Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma, Link
 
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
-RECENT_RADIUS = 6
+RECENT_RADIUS = 4
 OLDER_RADIUS = 12
 # What trust is worth as confidence where nothing guides: the model has learned to go on with what came before, and it
 # cannot know that this was a guess too.
@@ -41,7 +42,11 @@ UNGUIDED = 0.25
 # second on not at all. The prior is a candidate of the fusion too, but the fusion has been trained on runs of a dozen
 # frames: after fifty on its own colors it is too bold.
 KNOWN = (0.4, 0.75)
-# Share of the prior of the frame before, where flow is believed: it looks at each frame anew, and would flicker.
+# The prior looks at every so many frames, in between it stays: things do not change what they are.
+GUESS_EVERY = 4
+# Confidence in a color that flow has followed from a reference, where that is all there is.
+TRACKED = 0.8
+# Share of the prior of the frame before, where flow is believed: it looks at frames one by one, and would flicker.
 STEADY = 0.85
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 4
@@ -93,7 +98,9 @@ class Propagator:
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         self.network: PropagatorNetwork = network.to(self.device, **layout)
         self.prior: PriorNetwork = prior.to(self.device, **layout)
+        # Flow needs no torch: it runs beside the network, and is ahead of it where the next frame is known.
         self._beside = ThreadPoolExecutor(1, "tracks")
+        self._foresight = Foresight(self._beside, fine=True)
 
     def encode(self, reference: Reference) -> Entry:
         """Keys and colors of a reference; where it is transparent its colors are not trusted."""
@@ -112,13 +119,34 @@ class Propagator:
         }
         return Entry(_tensors(memory) | picture, reference.frame)
 
-    def step(self, lightness: Tensor, cache: ReferenceCache, frame: int) -> tuple[Chroma, Entry | None]:
-        """See ``Colorizer.step``; the chroma has stride 2."""
+    def step(
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+    ) -> tuple[Chroma, Entry | None]:
+        """See ``Colorizer.step``; the chroma has stride 2.
+
+        Of two frames that are averaged with each other the network looks at one.
+        """
         here = np.array(lightness[0, 0].numpy())
         held = cache.rolling[-1] if cache.rolling else None
         guides = choose(cache.permanent, here, frame)
-        # Flow needs no torch: it runs beside the network.
-        following = self._beside.submit(_follow, here, held, guides, frame)
+        followed = self._beside.submit(_follow, here, held, guides, frame, self._foresight.between)
+        if following is not None:
+            self._foresight.prepare(following[0, 0].numpy().copy(), here)
+            if held is not None and _may_rest(held, guides, frame):
+                return self._rest(here, held, guides, frame, followed.result())
+        return self._look(lightness, here, cache, guides, frame, followed)
+
+    def _look(
+        self,
+        lightness: Tensor,
+        here: Float32,
+        cache: ReferenceCache,
+        guides: Sequence[Entry],
+        frame: int,
+        followed: Future[_Course],
+    ) -> tuple[Chroma, Entry]:
+        """Color a frame by all there is; ``followed`` is awaited as late as possible."""
+        held = cache.rolling[-1].tensors if cache.rolling else None
         with torch.inference_mode(), self._autocast():
             features = self.network.encoder(self._scaled(lightness))
             references = [_memory(entry) for entry in guides]
@@ -127,22 +155,50 @@ class Propagator:
                 for entry in cache.rolling
             ]
             found = self.network.find(features, references, recent)
-            prior = guess(self.prior, self._scaled(lightness), features.light4)
-            tracks, followed, flow, link = following.result()
-            moved = None if flow is None else self._there(flow)
+            guessed = self._guess(lightness, features.light4, held, frame)
+            course = followed.result()
+            way = None if course.way is None else self._there(course.way.reduced(here))
             motion = Motion(
-                None if followed is None else self._there(followed.candidate()),
-                None if moved is None or held is None else carry(held.tensors["value4"], moved),
+                None if course.followed is None else self._there(course.followed.candidate()),
+                None if way is None or held is None else carry(held["value4"], way),
             )
-            output = self.network.blend(features, found, motion, prior)
+            output = self.network.blend(features, found, motion, guessed["guess4"])
             ab = (output.ab4.float() * AB_SCALE).clamp(-110, 110)
             trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
             confidence = trust if guides else UNGUIDED * trust
-            prior = averaged(prior.float(), None if held is None else held.tensors["prior4"], moved)
+            prior = averaged(guessed["guess4"].float(), None if held is None else held["prior4"], way)
             ab = ab + unknown_share(confidence) * (1 - confidence) * (prior * AB_SCALE - ab)
-        tensors = _tensors(memory) | tracks.tensors(here) | {"prior4": prior}
-        return replace(_enlarged(ab, confidence, here, followed), link=link), Entry(tensors, frame)
+        shown = {"shown4": torch.cat([ab / AB_SCALE, confidence], 1), "prior4": prior}
+        tensors = _tensors(memory) | course.tracks.tensors(here) | guessed | shown
+        chroma = _enlarged(ab, confidence, here, course.followed)
+        return replace(chroma, link=course.link), Entry(tensors, frame)
+
+    def _rest(
+        self, here: Float32, held: Entry, guides: Sequence[Entry], frame: int, course: _Course
+    ) -> tuple[Chroma, Entry]:
+        """Color a frame by what flow has followed alone: from the references, else from the frame before."""
+        assert course.way is not None
+        with torch.inference_mode():
+            carried = carry(held.tensors["shown4"], self._there(course.way.reduced(here)))
+            ab, confidence = carried[:, :2] * AB_SCALE, carried[:, 2:3] * carried[:, 3:4]
+            own = torch.zeros_like(confidence)
+            if course.followed is not None:
+                tracked = self._there(course.followed.candidate())
+                own = tracked[:, 2:3]
+                ab = ab + own * (tracked[:, :2] * AB_SCALE - ab)
+                confidence = torch.maximum(confidence, TRACKED * own)
+        tensors = dict(held.tensors) | course.tracks.tensors(here) | course.way.tensors()
+        chroma = _enlarged(ab, confidence, here, course.followed)
+        return replace(chroma, link=course.link, own=_doubled(own)), Entry(tensors, frame)
+
+    def _guess(
+        self, lightness: Tensor, light4: Tensor, held: Mapping[str, Tensor] | None, frame: int
+    ) -> dict[str, Tensor]:
+        """What ``chroma-prior`` says of this or a late frame (1, 2, h/4, w/4), ab / 110, and of which."""
+        if held is not None and frame - int(held["guessed"]) < GUESS_EVERY:
+            return {name: held[name] for name in ("guess4", "guessed")}
+        return {"guess4": guess(self.prior, self._scaled(lightness), light4), "guessed": torch.tensor(frame)}
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""
@@ -201,28 +257,49 @@ def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[E
     return [references[n] for n in sorted(order[:AT_ONCE])]
 
 
+def _may_rest(held: Entry, references: Sequence[Entry], frame: int) -> bool:
+    """Whether the network need not look at a frame: it did at the one before, and no reference has come since."""
+    looked = "way" not in held.tensors and held.frame == frame - 1
+    known = held.tensors["identity"].tolist() == [int(entry.tensors["identity"]) for entry in references]
+    return looked and known and all(entry.frame != frame for entry in references)
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What flow tells of a frame. way: to the last frame that the network looked at. link: see ``Chroma``."""
+
+    tracks: Tracks
+    followed: Followed | None = None
+    way: Way | None = None
+    link: Link | None = None
+
+
 def _follow(
-    here: Float32, held: Entry | None, references: Sequence[Entry], frame: int
-) -> tuple[Tracks, Followed | None, Float32 | None, Link | None]:
-    """Tracks of a frame, what ``Motion`` is made of (tracked colors, flow to the frame before), and ``Chroma.link``."""
-    before = None if held is None else held.tensors
-    tracks = Tracks.follow(here, before, references, frame, fine=True)
+    here: Float32,
+    held: Entry | None,
+    references: Sequence[Entry],
+    frame: int,
+    between: Callable[[Float32, Float32], Between],
+) -> _Course:
+    tracks = follow(here, None if held is None else held.tensors, references, frame, between)
     followed = Followed.of(tracks, here, references, frame) if references else None
-    return (
-        tracks,
-        followed,
-        flow_before(tracks, here, None if before is None else before["lightness"].numpy(force=True)),
-        # Where frames in between were not colored, what is held is older than the frame before.
-        link_of(tracks, FINE) if held is not None and held.frame == frame - 1 else None,
-    )
+    if held is None or tracks.between is None:
+        return _Course(tracks, followed)
+    # Where frames in between were not colored, what is held is older than the frame before.
+    link = link_of(tracks.between, FINE) if held.frame == frame - 1 else None
+    return _Course(tracks, followed, Way.back(tracks.between, held.tensors), link)
 
 
 def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | None) -> Chroma:
     """Stride 4 to stride 2, with detail. ab (1, 2, h/4, w/4), trust (1, 1, h/4, w/4), here (h, w) L*."""
     sharp = detailed(np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy(force=True)), here, followed)
     fine = torch.from_numpy(np.ascontiguousarray(sharp.transpose(2, 0, 1)))
-    confidence = F.interpolate(trust.cpu(), scale_factor=2, mode="bilinear", align_corners=False)[0]
-    return Chroma(fine.clamp(-110, 110), confidence)
+    return Chroma(fine.clamp(-110, 110), _doubled(trust))
+
+
+def _doubled(share: Tensor) -> Tensor:
+    """(1, 1, h/4, w/4) to (1, h/2, w/2), for a chroma."""
+    return F.interpolate(share.cpu(), scale_factor=2, mode="bilinear", align_corners=False)[0]
 
 
 def _memory(entry: Entry, radius: int = 0) -> Memory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streamcolor.colorizers.cache import Entry
-from streamcolor.colorizers.tracks import Float32, Tracks, sample
+from streamcolor.colorizers.tracks import Between, Float32, Tracks, sample
 from streamcolor.frame import Link
 
 STRIDE = 4
@@ -21,12 +21,27 @@ STRIDE = 4
 LOST = 0.01
 
 
+# The longest pause, in frames, between attempts to find a reference of which flow holds little.
+PATIENCE = 8
+
+
+def follow(
+    here: Float32,
+    held: Mapping[str, Tensor] | None,
+    references: Sequence[Entry],
+    frame: int,
+    between: Callable[[Float32, Float32], Between] | None = None,
+) -> Tracks:
+    """``Tracks.follow`` as this model has it: down to single pixels, and with patience."""
+    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, between=between)
+
+
 @dataclass(frozen=True, slots=True)
 class Motion:
     """Candidates from flow at stride 4, ab in units of 110; None where there is nothing to follow.
 
     tracked: (B, 4, h/4, w/4): color in the references, how far it is believed, difference in L* / 100.
-    carried: (B, 5, h/4, w/4): color of the frame before and trust in it, whether the flow is believed, difference.
+    carried: (B, 5, h/4, w/4): color of the frame looked at last and trust in it, belief in the flow, difference.
     """
 
     tracked: Tensor | None = None
@@ -55,8 +70,8 @@ class Followed:
 
     @classmethod
     def of(cls, tracks: Tracks, here: Float32, references: Sequence[Entry], frame: int) -> Followed:
-        ab, certain = tracks.colors(references, frame)
-        return cls(ab, certain, np.abs(here - tracks.lightness(references, frame)))
+        ab, certain, there = tracks.colors_and_lightness(references, frame)
+        return cls(ab, certain, np.abs(here - there))
 
     def reduced(self, stride: int) -> tuple[Float32, Float32]:
         """Colors (h/s, w/s, 2), the mean of what is believed in each cell, and the mean belief (h/s, w/s)."""
@@ -69,27 +84,47 @@ class Followed:
         return np.stack([color[..., 0] / 110, color[..., 1] / 110, certain, pool(self.gap, STRIDE) / 100])
 
 
-def flow_before(tracks: Tracks, here: Float32, before: Float32 | None) -> Float32 | None:
-    """(4, h/4, w/4): displacement to the frame before in cells of stride 4 (x, y), belief, difference in L* / 100."""
-    if tracks.back is None or tracks.believed is None or before is None:
-        return None
-    gap = np.abs(here - sample(before, tracks.back))
-    flow = pool(tracks.back, STRIDE) / STRIDE
-    believed = pool(tracks.believed.astype(np.float32), STRIDE)
-    return np.stack([flow[..., 0], flow[..., 1], believed, pool(gap, STRIDE) / 100])
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where the places of a frame lay in the last one that the network looked at, which ``seen`` is the L* (h, w) of.
+
+    flow: (h, w, 2) pixels, x + flow lies in that frame. believed: (h, w) in [0, 1].
+    """
+
+    flow: Float32
+    believed: Float32
+    seen: Float32
+
+    @classmethod
+    def back(cls, between: Between, held: Mapping[str, Tensor]) -> Way:
+        """The way of a frame, by the flow to the one before and by what is ``held`` of that (see ``tensors``)."""
+        if "way" not in held:
+            return cls(between.back, between.believed.astype(np.float32), held["lightness"].numpy(force=True))
+        flow, believed, seen = (held[name].numpy(force=True) for name in ("way", "way_believed", "seen"))
+        onward = sample(flow, between.back)
+        return cls(between.back + onward, between.believed * sample(believed, between.back), seen)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the next frame needs when the network did not look at this one."""
+        named = {"way": self.flow, "way_believed": self.believed, "seen": self.seen}
+        return {name: torch.from_numpy(values) for name, values in named.items()}
+
+    def reduced(self, here: Float32) -> Float32:
+        """(4, h/4, w/4): the flow in cells of stride 4 (x, y), belief, difference in L* / 100 from ``here`` (h, w)."""
+        gap = np.abs(here - sample(self.seen, self.flow))
+        flow = pool(self.flow, STRIDE) / STRIDE
+        return np.stack([flow[..., 0], flow[..., 1], pool(self.believed, STRIDE), pool(gap, STRIDE) / 100])
 
 
-def link_of(tracks: Tracks, stride: int) -> Link | None:
+def link_of(between: Between, stride: int) -> Link:
     """The flow between a frame and the one before it, both ways, in cells of ``stride`` pixels."""
-    if tracks.back is None or tracks.forth is None or tracks.believed is None or tracks.returned is None:
-        return None
-    flows = (pool(flow, stride) / np.float32(stride) for flow in (tracks.back, tracks.forth))
-    beliefs = (pool(held.astype(np.float32), stride) for held in (tracks.believed, tracks.returned))
+    flows = (pool(flow, stride) / np.float32(stride) for flow in (between.back, between.forth))
+    beliefs = (pool(held.astype(np.float32), stride) for held in (between.believed, between.returned))
     return Link(*flows, *beliefs)
 
 
 def carry(value4: Tensor, flow4: Tensor) -> Tensor:
-    """``Motion.carried`` from the values of the frame before (B, c, h/4, w/4) and ``flow_before`` (B, 4, h/4, w/4)."""
+    """``Motion.carried`` from the values of the frame looked at last (B, c, h/4, w/4) and ``Way.reduced`` (B, ...)."""
     _, _, height, width = value4.shape
     x = torch.arange(width, device=value4.device) + flow4[:, 0]
     y = torch.arange(height, device=value4.device)[:, None] + flow4[:, 1]

@@ -10,7 +10,7 @@ determination), and nothing leaves the range of the colors around.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
@@ -113,14 +113,17 @@ def enlarge(ab: Float32, guide: Float32, grid: Grid | None = None) -> Float32:
     offset = ab[:, h // 2, w // 2, None, None]
     ab = ab - offset
     small = _along_columns(_along_rows(guide, _areas(grid.rows, h)), _areas(grid.columns, w))
-    smooth = _enlarged(np.stack([small, *ab]), _cubic(grid.rows, h), _cubic(grid.columns, w))
-    bounds = [morph(p, np.ones((3, 3), np.uint8)) for morph in (cv2.erode, cv2.dilate) for p in ab]
-    coarse = np.stack([*bounds, *_slopes(ab, small)])
-    fine = _enlarged(coarse, _linear(grid.rows, h), _linear(grid.columns, w))
-    lowest, highest, slopes = fine[0:2], fine[2:4], fine[4:6]
-    enlarged = smooth[1:]
-    enlarged += slopes * (guide - smooth[0])
-    np.clip(enlarged, lowest, highest, out=enlarged)
+    smooth = partial(_enlarged, rows=_cubic(grid.rows, h), columns=_cubic(grid.columns, w))
+    straight = partial(_enlarged, rows=_linear(grid.rows, h), columns=_linear(grid.columns, w))
+    detail = guide - smooth(small)
+    window = np.ones((3, 3), np.uint8)
+    enlarged = np.empty((2, *guide.shape), np.float32)
+    # Plane by plane: what is worked on stays in the processor's cache.
+    for made, plane, slope in zip(enlarged, ab, _slopes(ab, small), strict=True):
+        np.multiply(straight(slope), detail, out=made)
+        made += smooth(plane)
+        lowest, highest = (np.asarray(morph(plane, window), np.float32) for morph in (cv2.erode, cv2.dilate))
+        np.clip(made, straight(lowest), straight(highest), out=made)
     enlarged += offset
     return enlarged
 
@@ -144,20 +147,25 @@ def _mean(plane: Float32) -> Float32:
     return np.asarray(cv2.blur(plane, (3, 3), borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _enlarged(planes: Float32, rows: Taps, columns: Taps) -> Float32:
-    return _along_rows(_along_columns(planes, columns), rows)
+def _enlarged(plane: Float32, *, rows: Taps, columns: Taps) -> Float32:
+    return _along_rows(_along_columns(plane, columns), rows)
 
 
-def _along_columns(planes: Float32, taps: Taps) -> Float32:
-    return np.ascontiguousarray(np.swapaxes(_along_rows(np.swapaxes(planes, -1, -2), taps), -1, -2))
+def _along_columns(plane: Float32, taps: Taps) -> Float32:
+    turned = _along_rows(np.asarray(cv2.transpose(plane), np.float32), taps)
+    return np.asarray(cv2.transpose(turned), np.float32)
 
 
-def _along_rows(planes: Float32, taps: Taps) -> Float32:
-    """Weighted sums of rows. Not a matrix product: the last bit of a BLAS depends on its threads."""
+def _along_rows(plane: Float32, taps: Taps) -> Float32:
+    """Weighted sums of rows of (h, w). Not a matrix product: the last bit of a BLAS depends on its threads."""
     (index, weight), *more = taps
-    total: Float32 = planes[..., index, :] * weight
+    total: Float32 = np.take(plane, index, axis=0)
+    total *= weight
+    share = np.empty_like(total)
     for index, weight in more:
-        total += planes[..., index, :] * weight
+        np.take(plane, index, axis=0, out=share, mode="clip")
+        share *= weight
+        total += share
     return total
 
 

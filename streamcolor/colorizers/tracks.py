@@ -48,8 +48,8 @@ def flow_between(a: Grey, b: Grey, start: Float32 | None = None, *, fine: bool =
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     if fine:
         dis.setFinestScale(0)
-        dis.setPatchStride(4)
-        dis.setGradientDescentIterations(8)
+        dis.setPatchStride(5)
+        dis.setGradientDescentIterations(12)
         dis.setVariationalRefinementIterations(0)
     if start is None:
         return np.asarray(dis.calc(a, b, np.empty(0, np.float32)), np.float32)
@@ -58,10 +58,15 @@ def flow_between(a: Grey, b: Grey, start: Float32 | None = None, *, fine: bool =
 
 def sample(values: Float32, flow: Float32) -> Float32:
     """Values (h, w) or (h, w, c) at x + flow, bilinear; beyond the border its nearest pixel."""
+    return at(values, *coordinates(flow))
+
+
+def coordinates(flow: Float32) -> tuple[Float32, Float32]:
+    """x + flow, as x and y (h, w)."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    return at(values, x, y)
+    return x, y
 
 
 def at(values: Float32, x: Float32, y: Float32) -> Float32:
@@ -75,12 +80,11 @@ def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> t
     |f + b(x + f)|^2 <= 0.01 (|f|^2 + |b(x + f)|^2) + 0.5, the lightness agrees within 12, and x + f is inside.
     """
     height, width = here.shape
-    returned = sample(back, forth)
+    x, y = coordinates(forth)
+    returned = at(back, x, y)
     residual = _squared(forth + returned)
     loop = residual <= 0.01 * (_squared(forth) + _squared(returned)) + 0.5
-    alike = np.abs(here - sample(there, forth)) <= LIGHTNESS_TOLERANCE
-    x = np.arange(width, dtype=np.float32) + forth[..., 0]
-    y = np.arange(height, dtype=np.float32)[:, None] + forth[..., 1]
+    alike = np.abs(here - at(there, x, y)) <= LIGHTNESS_TOLERANCE
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return loop & alike & inside, np.sqrt(residual)
 
@@ -88,6 +92,11 @@ def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> t
 def _squared(flow: Float32) -> Float32:
     """(h, w, 2) -> (h, w). By hand: numpy's sum over an axis of two is ten times slower."""
     return np.asarray(flow[..., 0] * flow[..., 0] + flow[..., 1] * flow[..., 1], np.float32)
+
+
+def _times(values: Float32, weight: Float32) -> Float32:
+    """Values (h, w) or (h, w, c), each place by its weight (h, w)."""
+    return np.asarray(values * (weight if values.ndim == 2 else weight[..., None]), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,18 +210,20 @@ class Tracks:
         certain, total = np.zeros((2, *self.trust.shape[1:]), np.float32)
         sums = [np.zeros((), np.float32) for _ in names]
         for number, entry in enumerate(references):
-            shown = sample(entry.tensors["opaque"].numpy(force=True), self.maps[number]) > 0.5
-            opaque = shown.astype(np.float32)
-            sure = self.trust[number] * opaque
-            weight = (sure + LEAST * opaque) / (1 + abs(frame - self.origin(number, entry)))
-            for place, name in enumerate(names):
-                values = sample(entry.tensors[name].numpy(force=True), self.maps[number])
-                sums[place] = sums[place] + (weight if values.ndim == 2 else weight[..., None]) * values
-            total += weight
+            x, y = coordinates(self.maps[number])
+            opaque = entry.tensors["opaque"].numpy(force=True)
+            shown = np.ones_like(certain) if opaque.all() else (at(opaque, x, y) > 0.5).astype(np.float32)
+            values = [at(entry.tensors[name].numpy(force=True), x, y) for name in names]
+            sure = self.trust[number] * shown
             certain += sure
-        total = np.maximum(total, 1e-12)
-        means = [value / (total if value.ndim == 2 else total[..., None]) for value in sums]
-        return means, np.minimum(certain, 1)
+            if len(references) == 1:
+                # Its weight cancels out.
+                return [_times(value, shown) for value in values], np.minimum(certain, 1)
+            weight = (sure + LEAST * shown) / (1 + abs(frame - self.origin(number, entry)))
+            sums = [before + _times(value, weight) for before, value in zip(sums, values, strict=True)]
+            total += weight
+        share = 1 / np.maximum(total, 1e-12)
+        return [_times(value, share) for value in sums], np.minimum(certain, 1)
 
     def tensors(self, here: Float32) -> dict[str, Tensor]:
         """What the next frame needs: the state and this frame's ``lightness``."""
@@ -230,9 +241,10 @@ class Tracks:
         """Take the maps of the frame before along the flow to it; which of the references had one."""
         places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
         known = {n: places[i] for n, i in enumerate(self.identity.tolist()) if i in places}
+        x, y = coordinates(between.back)
         for number, place in known.items():
-            self.maps[number] = between.back + sample(held["maps"][place].numpy(force=True), between.back)
-            trust = sample(held["trust"][place].numpy(force=True), between.back)
+            self.maps[number] = between.back + at(held["maps"][place].numpy(force=True), x, y)
+            trust = at(held["trust"][place].numpy(force=True), x, y)
             self.trust[number] = DECAY * between.believed * trust
             self.entered[number] = int(held["entered"][place])
             self.pause[number], self.rest[number] = int(held["pause"][place]), int(held["rest"][place])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Generic, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,12 +40,12 @@ class Told:
 
     @cached_property
     def colors(self) -> Float32:
-        """(h, w, 3): a*, b* and the odds that they were found in this frame and are right."""
+        """(h, w, 3): a* and b* times the odds that they were found in this frame and are right, and these odds."""
         sure = self.chroma.confidence.numpy()
         if self.chroma.own is not None:
             sure = sure * self.chroma.own.numpy()
         odds = (sure + SOFT) / (1 - sure + SOFT)
-        return np.ascontiguousarray(np.concatenate([self.chroma.ab.numpy(), odds]).transpose(1, 2, 0))
+        return np.dstack([*(self.chroma.ab.numpy() * odds), *odds])
 
     @cached_property
     def back(self) -> Float32:
@@ -71,17 +72,15 @@ class Around:
         """ab (2, h, w): the mean along the motion, by confidence, by belief in the motion and by distance."""
         if not self.before and not self.after:
             return self.here.chroma.ab.numpy()
-        weight = self.here.colors[..., 2].copy()
-        total = weight[..., None] * self.here.colors[..., :2]
+        total = self.here.colors
         leading = (self.here, *self.before)
         back = ((later.back, other.colors) for later, other in zip(leading, self.before, strict=False))
         forth = ((other.forth, other.colors) for other in self.after)
         for way in (back, forth):
             for there, belief in _along(way):
-                share = belief * there[..., 2]
-                total += share[..., None] * there[..., :2]
-                weight += share
-        return np.ascontiguousarray((total / weight[..., None]).transpose(2, 0, 1))
+                total = total + cv2.multiply(there, cv2.merge([belief] * 3))
+        a, b, odds = cv2.split(total)
+        return np.stack([a / odds, b / odds])
 
 
 class Waiting(Generic[Item]):
@@ -127,17 +126,20 @@ def _along(way: Iterable[tuple[Float32, Float32]]) -> Iterator[tuple[Float32, Fl
 
     way: for each frame the motion that leads to it, (h, w, 3), and its colors.
     """
-    place: Float32 | None = None
+    x: Float32 | None = None
     for motion, colors in way:
-        if place is None:
-            place, belief = _grid(*motion.shape[:2]) + motion[..., :2], FADING * motion[..., 2]
+        if x is None:
+            x, y = _grid(*motion.shape[:2])
+            belief = np.ones_like(x)
         else:
-            onward = at(motion, place[..., 0], place[..., 1])
-            place, belief = place + onward[..., :2], FADING * belief * onward[..., 2]
-        yield at(colors, place[..., 0], place[..., 1]), belief
+            motion = at(motion, x, y)
+        right, down, believed = cv2.split(motion)
+        x, y, belief = x + right, y + down, np.float32(FADING) * belief * believed
+        yield at(colors, x, y), belief
 
 
 @lru_cache(maxsize=4)
-def _grid(height: int, width: int) -> Float32:
-    """(h, w, 2): x and y of every sample."""
-    return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+def _grid(height: int, width: int) -> tuple[Float32, Float32]:
+    """x and y (h, w) of every sample."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return x, y

@@ -50,7 +50,7 @@ MODELS: tuple[Model, ...] = (
         parameters=2_626_231,
         trained=True,
         weights="propagator.safetensors",
-        sha256="00a6c82c29b3d3e4d9ef70d437b5b2e90ac844479fbb026874d70ba61272ddf6",
+        sha256="efaf06b23f17bf9a04dcb7f4fff4c511fd8682b8b2592fa9e8a5dac013db5686",
     ),
     Model(
         "propagator-b",

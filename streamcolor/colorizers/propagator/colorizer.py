@@ -133,7 +133,7 @@ class Propagator:
         if following is not None:
             self._foresight.prepare(following[0, 0].numpy().copy(), here)
             if held is not None and _may_rest(held, guides, frame):
-                return self._rest(here, held, guides, frame, followed.result())
+                return self._rest(here, held, frame, followed.result())
         return self._look(lightness, here, cache, guides, frame, followed)
 
     def _look(
@@ -174,9 +174,7 @@ class Propagator:
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link), Entry(tensors, frame)
 
-    def _rest(
-        self, here: Float32, held: Entry, guides: Sequence[Entry], frame: int, course: _Course
-    ) -> tuple[Chroma, Entry]:
+    def _rest(self, here: Float32, held: Entry, frame: int, course: _Course) -> tuple[Chroma, Entry]:
         """Color a frame by what flow has followed alone: from the references, else from the frame before."""
         assert course.way is not None
         with torch.inference_mode():

@@ -7,7 +7,10 @@ from torch import nn
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.network import PriorNetwork, Widths
+from streamcolor.colorizers.propagator import Propagator
+from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.frame import Chroma
 
 SIZE = (64, 96)
@@ -49,3 +52,12 @@ def color_any_size(made: Colorizer, size: tuple[int, int], reduced: int = 1) -> 
     again, _ = made.step(here, cache, 0)
     assert torch.equal(chroma.ab, again.ab)
     return chroma
+
+
+def random_colorizer(seed: int = 5) -> Propagator:
+    """``propagator`` with weights that nobody has trained, and the prior that ships."""
+    torch.manual_seed(seed)
+    network = PropagatorNetwork().eval().requires_grad_(False)
+    for tensor in network.parameters():
+        tensor.add_(torch.randn_like(tensor) * 0.02)
+    return Propagator.around(network, shipped_network())

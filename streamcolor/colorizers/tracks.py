@@ -207,6 +207,7 @@ class Tracks:
         return ab, certain, lightness
 
     def _means(self, references: Sequence[Entry], frame: int, names: Sequence[str]) -> tuple[list[Float32], Float32]:
+        """As ``colors``, of these tensors of the entries, (h, w) or (h, w, c) each, and the sum of trust (h, w)."""
         certain, total = np.zeros((2, *self.trust.shape[1:]), np.float32)
         sums = [np.zeros((), np.float32) for _ in names]
         for number, entry in enumerate(references):

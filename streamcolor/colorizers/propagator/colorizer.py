@@ -54,7 +54,7 @@ NEAR = 48
 
 
 class Propagator:
-    """Attention over references and recent frames; chroma at stride 4 of the working size."""
+    """Attention over references and recent frames, and what flow follows; chroma at stride 2 of the working size."""
 
     info = ColorizerInfo(
         id="propagator",
@@ -145,7 +145,7 @@ class Propagator:
         frame: int,
         followed: Future[_Course],
     ) -> tuple[Chroma, Entry]:
-        """Color a frame by all there is; ``followed`` is awaited as late as possible."""
+        """Color a frame by all there is. here: its L* (h, w); ``followed`` is awaited as late as possible."""
         held = cache.rolling[-1].tensors if cache.rolling else None
         with torch.inference_mode(), self._autocast():
             features = self.network.encoder(self._scaled(lightness))
@@ -175,7 +175,7 @@ class Propagator:
         return replace(chroma, link=course.link), Entry(tensors, frame)
 
     def _rest(self, here: Float32, held: Entry, frame: int, course: _Course) -> tuple[Chroma, Entry]:
-        """Color a frame by what flow has followed alone: from the references, else from the frame before."""
+        """Color a frame, L* (h, w), by flow alone: from the references, else from the frame looked at last."""
         assert course.way is not None
         with torch.inference_mode():
             carried = carry(held.tensors["shown4"], self._there(course.way.reduced(here)))
@@ -225,7 +225,7 @@ def unknown_share(confidence: Tensor) -> Tensor:
 
 
 def averaged(prior: Tensor, before: Tensor | None, flow: Tensor | None) -> Tensor:
-    """The prior of a frame (1, 2, h/4, w/4), averaged along the motion with that ``before``; flow: ``flow_before``."""
+    """The prior of a frame (1, 2, h/4, w/4), averaged along the motion with that ``before``; flow: ``Way.reduced``."""
     if before is None or flow is None:
         return prior
     return prior + STEADY * flow[:, 2:3] * (carry(before, flow)[:, :2] - prior)
@@ -264,7 +264,7 @@ def _may_rest(held: Entry, references: Sequence[Entry], frame: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What flow tells of a frame. way: to the last frame that the network looked at. link: see ``Chroma``."""
+    """What flow tells of a frame. way: None where nothing is held of a frame before. link: see ``Chroma``."""
 
     tracks: Tracks
     followed: Followed | None = None

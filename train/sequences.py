@@ -176,24 +176,24 @@ class Sequences(NumberedBatches):
         return np.stack(pictures).astype(np.float32) / 255
 
     def _from_clip(self, rng: np.random.Generator, guides: int, count: int, near: bool) -> Scene:
-        """A run at one to four times the speed; a reference right before it or at any distance, or one on either side.
+        """A run at one to six times the speed; a reference right before it or at any distance, or one on either side.
 
         Clips with more motion are drawn more often: what does not move teaches nothing.
         """
         clip = self.footage.clips[rng.choice(len(self.footage.clips), p=self._shares)]
         recipe, farthest = self.recipe, self.recipe.farthest
-        stride = int(rng.choice([1, 2, 2, 3, 4]))
-        stride = max(1, min(stride, (len(clip) - 2) // count))
-        length = (count - 1) * stride + 1
-        first = int(rng.integers(0, max(1, len(clip) - length + 1)))
-        run = [min(first + i * stride, len(clip) - 1) for i in range(count)]
+        stride = int(rng.choice([1, 2, 2, 3, 4, 6]))
+        end = len(clip) - 1
+        first = int(rng.integers(0, max(1, end - (count - 1) * stride)))
+        # Where a clip ends before the run does it goes back the way it came.
+        run = [end - abs(end - at % (2 * end)) for at in range(first, first + count * stride, stride)]
         last = run[-1]
         before, after = (
             int(rng.integers(max(0, first - farthest), first + 1)),
             int(rng.integers(last, min(len(clip), last + farthest))),
         )
         if near:
-            before, after = max(0, first - stride), min(len(clip) - 1, last + stride)
+            before, after = max(0, first - stride), min(end, last + stride)
         if rng.random() < 0.2:
             run.reverse()
         references = [before, after] if run[0] == first else [after, before]
@@ -208,6 +208,8 @@ class Sequences(NumberedBatches):
             pictures = self._pan(frames, rng, guides, len(lead), near)
         else:
             pictures = self._crop(frames, rng)
+        if rng.random() < 0.35:
+            pictures = np.stack(self._occlude(list(pictures), rng))
         return Scene(pictures, [i * way for i in chosen], len(lead), bool(lead) or near)
 
     def _lead(self, rng: np.random.Generator, reference: int, run: list[int]) -> list[int]:
@@ -268,27 +270,28 @@ class Sequences(NumberedBatches):
         return np.asarray(rigid + bend * width, np.float32)
 
     def _occlude(self, frames: list[Picture], rng: np.random.Generator) -> list[Picture]:
-        """Paste a blob cut from another picture and move it; often it is not there in the reference."""
-        recipe = self.recipe
+        """Paste a blob cut from another picture that swings and turns; often it is not there in the reference."""
+        height, width = size = self.recipe.height, self.recipe.width
         source = self._crop([self._any_picture(rng)], rng)[0]
         noise = rng.standard_normal((6, 6)).astype(np.float32)
-        y, x = np.meshgrid(np.linspace(-1, 1, recipe.height), np.linspace(-1, 1, recipe.width), indexing="ij")
-        blob = cv2.resize(noise, (recipe.width, recipe.height), interpolation=cv2.INTER_CUBIC) * 0.25
+        y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+        blob = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC) * 0.25
         radius = rng.uniform(0.15, 0.5)
         mask = np.clip((radius - np.hypot(x, y * rng.uniform(0.5, 2.0)) + blob * radius) * 30, 0, 1).astype(np.float32)
-        start = rng.uniform(-0.45, 0.45, 2) * (recipe.width, recipe.height)
-        velocity = rng.normal(0, 0.05, 2) * (recipe.width, recipe.height)
-        hidden_at_first = rng.random() < 0.5
+        around = rng.uniform(-0.35, 0.35, 2) * (width, height)
+        reach = rng.normal(0, 0.25, 2) * (width, height)
+        # Radians in a frame, of the swing and of the turn: up to fast figures, which flow loses.
+        phase, pace, turn = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.6), rng.normal(0, 0.12)
+        hidden_at_first = rng.random() < 0.4
         result = []
         for number, frame in enumerate(frames):
             if number == 0 and hidden_at_first:
                 result.append(frame)
                 continue
-            shift = start + velocity * number
-            move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-            size = (recipe.width, recipe.height)
-            alpha = cv2.warpAffine(mask, move, size)[..., None]
-            thing = cv2.warpAffine(source, move, size, borderMode=cv2.BORDER_REFLECT_101)
+            move = cv2.getRotationMatrix2D((width / 2, height / 2), float(np.degrees(turn * number)), 1.0)
+            move[:, 2] += around + reach * np.sin(phase + pace * number)
+            alpha = cv2.warpAffine(mask, move, size[::-1])[..., None]
+            thing = cv2.warpAffine(source, move, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
             result.append(frame * (1 - alpha) + thing * alpha)
         return result
 

@@ -32,6 +32,13 @@ DECAY = 0.98
 LEAST = 1e-6
 # Largest difference in L* between a pixel and the one it is said to come from.
 LIGHTNESS_TOLERANCE = 12.0
+# A place is flat where L* deviates by less than this in a window of so many pixels. Flow slips there and does no harm:
+# it may come back so many pixels away, if the lightness agrees more closely, and counts as one that is off by little.
+FLAT = 3.0
+FLAT_WINDOW = 9
+FLAT_RESIDUAL = 12.0
+FLAT_TOLERANCE = 4.0
+FLAT_OFF = 0.2
 
 
 def to_grey(lightness: Float32) -> Grey:
@@ -74,19 +81,33 @@ def at(values: Float32, x: Float32, y: Float32) -> Float32:
     return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
-def agreement(forth: Float32, back: Float32, here: Float32, there: Float32) -> tuple[NDArray[np.bool_], Float32]:
+def agreement(
+    forth: Float32, back: Float32, here: Float32, there: Float32, *, flat: bool = False
+) -> tuple[NDArray[np.bool_], Float32]:
     """Where a flow is to be believed, and its forward-backward residual in pixels, (h, w) each.
 
-    |f + b(x + f)|^2 <= 0.01 (|f|^2 + |b(x + f)|^2) + 0.5, the lightness agrees within 12, and x + f is inside.
+    |f + b(x + f)|^2 <= 0.01 (|f|^2 + |b(x + f)|^2) + 0.5, the lightness agrees within 12, and x + f is inside. flat:
+    flow is also believed where it slips in a place without texture (see ``FLAT``), as its color is the same around it.
     """
     height, width = here.shape
     x, y = coordinates(forth)
     returned = at(back, x, y)
     residual = _squared(forth + returned)
     loop = residual <= 0.01 * (_squared(forth) + _squared(returned)) + 0.5
-    alike = np.abs(here - at(there, x, y)) <= LIGHTNESS_TOLERANCE
+    gap = np.abs(here - at(there, x, y))
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return loop & alike & inside, np.sqrt(residual)
+    believed, off = loop & (gap <= LIGHTNESS_TOLERANCE), np.sqrt(residual)
+    if flat:
+        slips = ~loop & (residual < FLAT_RESIDUAL**2) & (gap <= FLAT_TOLERANCE) & (_variance(here) < FLAT**2)
+        believed |= slips
+        off[slips] = np.minimum(off[slips], FLAT_OFF)
+    return believed & inside, off
+
+
+def _variance(values: Float32) -> Float32:
+    """(h, w) in the window around every place."""
+    window = (FLAT_WINDOW, FLAT_WINDOW)
+    return np.asarray(cv2.blur(values * values, window) - cv2.blur(values, window) ** 2, np.float32)
 
 
 def _squared(flow: Float32) -> Float32:
@@ -116,7 +137,9 @@ class Between:
         """here, before: L* (h, w). fine: see ``flow_between``."""
         now, then = to_grey(here), to_grey(before)
         back, forth = flow_between(now, then, fine=fine), flow_between(then, now, fine=fine)
-        return cls(back, agreement(back, forth, here, before)[0], forth, agreement(forth, back, before, here)[0])
+        believed, _ = agreement(back, forth, here, before, flat=True)
+        returned, _ = agreement(forth, back, before, here, flat=True)
+        return cls(back, believed, forth, returned)
 
 
 @dataclass(slots=True)
@@ -271,7 +294,7 @@ class Tracks:
         now, then = to_grey(here), to_grey(there)
         forth = flow_between(now, then, start, fine=self.fine)
         back = flow_between(then, now, None if start is None else -start, fine=self.fine)
-        believed, residual = agreement(forth, back, here, there)
+        believed, residual = agreement(forth, back, here, there, flat=True)
         self.maps[number] = forth if start is None else np.where(believed[..., None], forth, start)
         trust = self.trust[number]
         self.trust[number] = np.where(believed, np.maximum(trust, np.exp(-residual / 2)), trust)

@@ -63,6 +63,22 @@ def test_a_shift_is_followed() -> None:
     assert agreement(forth, back, *light)[0][inner].mean() > 0.98
 
 
+def test_a_flow_that_slips_is_believed_where_nothing_tells_places_apart() -> None:
+    """It comes back 5 pixels away: no harm on a bright coat, but not on cloth with a pattern, nor across an edge."""
+    here = scene()[0][0, 0].numpy().copy()
+    here[40:120, 40:120] = 95 + np.random.default_rng(1).random((80, 80))
+    forth, back = np.zeros((2, SIDE, SIDE, 2), np.float32)
+    back[..., 0] = 5
+    assert not agreement(forth, back, here, here)[0].any()
+    believed, off = agreement(forth, back, here, here, flat=True)
+    coat, edge = np.s_[46:114, 46:114], np.s_[46:114, 37:43]
+    assert believed[coat].all() and off[coat].max() < 1
+    assert not believed[edge].any() and believed[:36].mean() < 0.05
+    there = here.copy()
+    there[40:120, 40:120] -= 8
+    assert not agreement(forth, back, here, there, flat=True)[0][coat].any()
+
+
 def test_down_to_single_pixels_flow_follows_small_things() -> None:
     """Small disks that move against their background: the fine search must be nearer to where they came from."""
     rng = np.random.default_rng(2)

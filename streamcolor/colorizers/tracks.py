@@ -91,16 +91,17 @@ def agreement(
     """
     height, width = here.shape
     x, y = coordinates(forth)
-    returned = at(back, x, y)
-    residual = _squared(forth + returned)
-    loop = residual <= 0.01 * (_squared(forth) + _squared(returned)) + 0.5
-    gap = np.abs(here - at(there, x, y))
+    # Plane by plane: numpy is several times slower on every second value.
+    (right, down), (returned_right, returned_down) = cv2.split(forth), cv2.split(at(back, x, y))
+    residual = _squared(right + returned_right, down + returned_down)
+    loop = residual <= 0.01 * (_squared(right, down) + _squared(returned_right, returned_down)) + 0.5
+    gap = cv2.absdiff(here, at(there, x, y))
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     believed, off = loop & (gap <= LIGHTNESS_TOLERANCE), np.sqrt(residual)
     if flat:
         slips = ~loop & (residual < FLAT_RESIDUAL**2) & (gap <= FLAT_TOLERANCE) & (_variance(here) < FLAT**2)
         believed |= slips
-        off[slips] = np.minimum(off[slips], FLAT_OFF)
+        np.minimum(off, np.float32(FLAT_OFF), out=off, where=slips)
     return believed & inside, off
 
 
@@ -110,9 +111,8 @@ def _variance(values: Float32) -> Float32:
     return np.asarray(cv2.blur(values * values, window) - cv2.blur(values, window) ** 2, np.float32)
 
 
-def _squared(flow: Float32) -> Float32:
-    """(h, w, 2) -> (h, w). By hand: numpy's sum over an axis of two is ten times slower."""
-    return np.asarray(flow[..., 0] * flow[..., 0] + flow[..., 1] * flow[..., 1], np.float32)
+def _squared(right: Float32, down: Float32) -> Float32:
+    return right * right + down * down
 
 
 def _times(values: Float32, weight: Float32) -> Float32:

@@ -140,11 +140,11 @@ class Between:
 
     @classmethod
     def of(cls, here: Float32, before: Float32, *, fine: bool = False) -> Between:
-        """here, before: L* (h, w). fine: see ``flow_between``."""
+        """here, before: L* (h, w). fine: see ``flow_between``; belief with ``flat`` (see ``agreement``)."""
         now, then = to_grey(here), to_grey(before)
         back, forth = flow_between(now, then, fine=fine), flow_between(then, now, fine=fine)
-        believed, _ = agreement(back, forth, here, before, flat=True)
-        returned, _ = agreement(forth, back, before, here, flat=True)
+        believed, _ = agreement(back, forth, here, before, flat=fine)
+        returned, _ = agreement(forth, back, before, here, flat=fine)
         return cls(back, believed, forth, returned)
 
 
@@ -154,7 +154,7 @@ class Tracks:
 
     identity: (K,) ``Reference.identity`` of each.
     maps: (K, h, w, 2) pixels; x + map lies in the reference. trust: (K, h, w) in [0, 1].
-    entered: (K,) number of the frame at which each was first seen. fine: see ``flow_between``.
+    entered: (K,) number of the frame at which each was first seen. fine: see ``Between.of``.
     pause, rest: (K,) while little is believed: how many frames lie between anchors, how many of them are left.
     between: how the frame and the one before lie to each other; None where nothing is held of that.
     """
@@ -182,7 +182,7 @@ class Tracks:
     ) -> Tracks:
         """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
 
-        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``flow_between``. patience:
+        An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``Between.of``. patience:
         where little is believed, a reference is looked for in every frame; while that brings nothing, in every second,
         fourth and so on, up to this number of frames. between: tells ``Between.of`` a frame and the one before, where
         somebody knows it already.
@@ -300,7 +300,7 @@ class Tracks:
         now, then = to_grey(here), to_grey(there)
         forth = flow_between(now, then, start, fine=self.fine)
         back = flow_between(then, now, None if start is None else -start, fine=self.fine)
-        believed, residual = agreement(forth, back, here, there, flat=True)
+        believed, residual = agreement(forth, back, here, there, flat=self.fine)
         self.maps[number] = forth if start is None else np.where(believed[..., None], forth, start)
         trust = self.trust[number]
         self.trust[number] = np.where(believed, np.maximum(trust, np.exp(-residual / 2)), trust)

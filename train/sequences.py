@@ -271,7 +271,7 @@ class Sequences(NumberedBatches):
 
     def _occlude(self, frames: list[Picture], rng: np.random.Generator) -> list[Picture]:
         """Paste a blob cut from another picture that swings and turns; often it is not there in the reference."""
-        height, width = size = self.recipe.height, self.recipe.width
+        height, width = self.recipe.height, self.recipe.width
         source = self._crop([self._any_picture(rng)], rng)[0]
         noise = rng.standard_normal((6, 6)).astype(np.float32)
         y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
@@ -290,8 +290,8 @@ class Sequences(NumberedBatches):
                 continue
             move = cv2.getRotationMatrix2D((width / 2, height / 2), float(np.degrees(turn * number)), 1.0)
             move[:, 2] += around + reach * np.sin(phase + pace * number)
-            alpha = cv2.warpAffine(mask, move, size[::-1])[..., None]
-            thing = cv2.warpAffine(source, move, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
+            alpha = cv2.warpAffine(mask, move, (width, height))[..., None]
+            thing = cv2.warpAffine(source, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
             result.append(frame * (1 - alpha) + thing * alpha)
         return result
 

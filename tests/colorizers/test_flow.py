@@ -9,7 +9,7 @@ import torch
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.flow import Flow, fill
-from streamcolor.colorizers.tracks import agreement, flow_between, sample, to_grey
+from streamcolor.colorizers.tracks import Between, agreement, flow_between, sample, to_grey
 
 SIDE = 160
 
@@ -77,6 +77,18 @@ def test_a_flow_that_slips_is_believed_where_nothing_tells_places_apart() -> Non
     there = here.copy()
     there[40:120, 40:120] -= 8
     assert not agreement(forth, back, here, there, flat=True)[0][coat].any()
+
+
+def test_the_fine_setting_keeps_its_belief_on_a_grainy_coat() -> None:
+    rng = np.random.default_rng(3)
+    frames = []
+    for shift in (0, 3):
+        frame = scene(shift)[0][0, 0].numpy().copy()
+        frame[30:130, 30 - shift : 130 - shift] = 92
+        frames.append(np.clip(frame + rng.normal(0, 1, frame.shape), 0, 100).astype(np.float32))
+    coat = np.s_[42:118, 42:112]
+    plain, fine = (Between.of(frames[1], frames[0], fine=fine).believed[coat].mean() for fine in (False, True))
+    assert fine > 0.9 > plain
 
 
 def test_down_to_single_pixels_flow_follows_small_things() -> None:

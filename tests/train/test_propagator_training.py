@@ -123,6 +123,20 @@ def test_what_moves_is_drawn_more_often() -> None:
     assert source._shares[1] > 5 * source._shares[0]
 
 
+def test_a_fast_run_through_a_short_clip_goes_back_the_way_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = [np.full((64, 64, 3), 6 * n, np.uint8) for n in range(40)]
+    source = Sequences(Footage([], [clip], [], []), replace(SMALL, pan=0.0), batch=1)
+    monkeypatch.setattr(source, "_occlude", lambda frames, rng: frames)
+    fastest = 0.0
+    for seed in range(20):
+        pictures = source._from_clip(np.random.default_rng(seed), 1, 19, near=True).pictures
+        steps = np.abs(np.diff(pictures[1:, 8, 8, 0] * 255 / 6))
+        # It may show a frame twice where it turns.
+        assert len(steps) == 18 and (steps > 0.5).mean() > 0.7
+        fastest = max(fastest, float(np.median(steps)))
+    assert fastest == pytest.approx(6, abs=0.1)
+
+
 def test_tracked_colors_of_a_still_camera_are_the_true_ones(stills: Path) -> None:
     """Without motion, age or strangers, flow finds every pixel where it is."""
     picture = np.asarray(cv2.cvtColor(cv2.imread(str(stills / "0.png")), cv2.COLOR_BGR2RGB))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 import torch
 from lightning_fabric import Fabric, seed_everything
@@ -109,6 +110,8 @@ class Loop:
         self.recipe = recipe
         torch.set_num_threads(recipe.threads)
         torch.set_flush_denormal(True)
+        # The loader's processes are forks: with threads of OpenCV 5 left here, they would wait for these forever.
+        cv2.setNumThreads(1)
         self.fabric = Fabric(
             accelerator=recipe.accelerator,
             strategy=self.strategy if recipe.devices > 1 else "auto",

@@ -166,6 +166,14 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         train(recipe(tmp_path, tmp_path / "run", 1), resume=True)
 
 
+@pytest.mark.timeout(60)
+def test_processes_of_the_loader_do_not_wait_for_threads_of_opencv(stills: Path, tmp_path: Path) -> None:
+    """What reads the footage uses OpenCV's threads, and a fork has none of them."""
+    cv2.setNumThreads(4)
+    cv2.resize(np.zeros((2000, 3000, 3), np.uint8), (1500, 1000), interpolation=cv2.INTER_AREA)
+    assert train(recipe(stills, tmp_path / "run", 2, workers=1)).exists()
+
+
 def test_an_interrupted_run_ends_with_the_same_weights(stills: Path, tmp_path: Path) -> None:
     whole = train(recipe(stills, tmp_path / "whole", 6))
     half = recipe(stills, tmp_path / "half", 6)

@@ -31,7 +31,7 @@ def reference(lightness: torch.Tensor, frame: int | None = 0) -> Reference:
 
 def small_prior() -> PriorNetwork:
     """A narrow network of ``chroma-prior`` that gives colors: a fresh one gives none."""
-    network = PriorNetwork(Widths((8, 16, 32, 48, 64), (32, 32, 16)))
+    network = PriorNetwork(Widths(4, (32, 32, 16)))
     nn.init.normal_(network.out.weight, std=0.05)
     return network.eval().requires_grad_(False)
 

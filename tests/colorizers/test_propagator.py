@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from streamcolor.colorizers.cache import ReferenceCache
 from streamcolor.colorizers.contract import Reference
-from streamcolor.colorizers.prior.network import PriorNetwork, Widths
+from streamcolor.colorizers.prior.colorizer import look
+from streamcolor.colorizers.prior.network import PriorNetwork, Seen, Widths
 from streamcolor.colorizers.propagator import Propagator
 from streamcolor.colorizers.propagator.colorizer import (
     AT_ONCE,
@@ -22,7 +23,7 @@ from streamcolor.colorizers.propagator.colorizer import (
     unknown_share,
 )
 from streamcolor.colorizers.propagator.detail import detailed, slopes
-from streamcolor.colorizers.propagator.encoder import Neighborly
+from streamcolor.colorizers.propagator.encoder import SMALL, Features, Neighborly
 from streamcolor.colorizers.propagator.matching import Memory, regressed
 from streamcolor.colorizers.propagator.motion import carry
 from streamcolor.colorizers.propagator.network import Fusion, PropagatorNetwork
@@ -37,8 +38,37 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def encoded(network: PropagatorNetwork, *shape: int) -> Features:
+    """Of random lightness (B, 1, h, w), seen by a prior that nobody has trained."""
+    light = torch.rand(shape[0], 1, *shape[1:]) - 0.5
+    return network.encoder(light, look(PriorNetwork(), light))  # type: ignore[no-any-return]
+
+
 def test_parameters_are_as_listed() -> None:
     assert sum(p.numel() for p in PropagatorNetwork().parameters()) == find("propagator").parameters
+
+
+@torch.inference_mode()
+def test_keys_hold_what_things_are_beside_what_they_look_like() -> None:
+    """The same lightness with other things seen in it has other keys, by the part that is of things."""
+    torch.manual_seed(0)
+    network, light = PropagatorNetwork().eval(), torch.rand(1, 1, 64, 96) - 0.5
+    seen = look(PriorNetwork(), light)
+    other = Seen(*(level.flip(3) for level in (seen.at4, seen.at8, seen.at16, seen.at32)))
+    one, two = network.encoder(light, seen), network.encoder(light, other)
+    sight = network.encoder.sight
+    for key, alike, keys in ((one.key8, two.key8, SMALL.keys[1]), (one.key16, two.key16, SMALL.keys[2])):
+        assert key.shape[1] == keys + SMALL.sight == keys + sight.keys
+        torch.testing.assert_close(key.norm(dim=1), torch.ones_like(key[:, 0]))
+        appearance, things = (
+            [F.normalize(half, dim=1) for half in part.split([keys, SMALL.sight], 1)] for part in (key, alike)
+        )
+        torch.testing.assert_close(appearance[0], things[0])
+        assert ((appearance[1] * things[1]).sum(1) < 0.9999).any()
+    # A fresh network starts without a say in the context, so that one that is trained can be given sight.
+    assert torch.equal(one.context16, two.context16) and torch.equal(one.key4, two.key4)
+    sight.mixtures[0].weight[2 * sight.keys :].normal_()
+    assert not torch.equal(network.encoder(light, seen).context16, network.encoder(light, other).context16)
 
 
 def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
@@ -46,7 +76,7 @@ def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
     torch.manual_seed(0)
     network = PropagatorNetwork().eval()
     with torch.inference_mode():
-        one, two = (network.encoder(torch.rand(1, 1, 48, 64) - 0.5) for _ in range(2))
+        one, two = (encoded(network, 1, 48, 64) for _ in range(2))
         ab = torch.randn(1, 2, 12, 16) * 0.2
         memory = Memory.of(two, ab, torch.ones(1, 1, 12, 16))
         index = torch.randint(0, 6 * 8, (1, 48))
@@ -68,7 +98,7 @@ def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:
     torch.manual_seed(2)
     network = PropagatorNetwork().eval()
     with torch.inference_mode():
-        query, *others = (network.encoder(torch.rand(2, 1, 128, 96) - 0.5) for _ in range(4))
+        query, *others = (encoded(network, 2, 128, 96) for _ in range(4))
         radii = (0, 3, 5)
         memories = [
             Memory.of(f, torch.randn(2, 2, 32, 24) * 0.2, torch.ones(2, 1, 32, 24), r)
@@ -194,7 +224,7 @@ def test_guesses_are_not_held_for_knowledge() -> None:
 
 def told(ab: tuple[float, float]) -> PriorNetwork:
     """A prior that says the same of everything."""
-    prior = PriorNetwork(Widths((16, 16, 16, 16, 16), (16, 16, 16))).eval()
+    prior = PriorNetwork(Widths(up=(16, 16, 16))).eval()
     assert prior.out.bias is not None
     prior.out.bias.data[:2] = torch.tensor(ab) / 110
     return prior
@@ -267,7 +297,7 @@ def test_cells_out_of_reach_are_not_read() -> None:
     torch.manual_seed(1)
     network = PropagatorNetwork().eval()
     with torch.inference_mode():
-        features = network.encoder(torch.rand(1, 1, 64, 256) - 0.5)
+        features = encoded(network, 1, 64, 256)
         ab = torch.zeros(1, 2, 16, 64)
         ab[..., 48:] = 1.0
         near = network.matcher(features, [Memory.of(features, ab, torch.ones(1, 1, 16, 64), radius=2)])

@@ -101,7 +101,7 @@ def test_mixed_precision_is_near(model_id: str) -> None:
     ("model_id", "network"),
     [
         ("chroma-prior", small_prior),
-        ("chroma-prior", lambda: PriorNetwork(Widths((16, 8, 24, 16, 40), (8, 32, 24)))),
+        ("chroma-prior", lambda: PriorNetwork(Widths(2, (8, 32, 24)))),
         ("resnet-cnn", lambda: ResnetCnnNetwork(width=8)),
         ("resnet-cnn", lambda: ResnetCnnNetwork("deconv", 4)),
         ("cnn-classifier", lambda: ClassifierNetwork(1, width=4, side=32)),

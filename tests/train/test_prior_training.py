@@ -47,7 +47,7 @@ def write_clip(path: Path, frames: int) -> None:
 
 def recipe(data: Path, output: Path, steps: int, **changes: object) -> PriorRecipe:
     loop = LoopRecipe(output, steps=steps, warmup=2, save_every=3)
-    small = {"batch": 4, "workers": 0, "height": 64, "width": 80, "narrow": 3} | changes
+    small = {"batch": 4, "workers": 0, "height": 64, "width": 96, "narrow": 2} | changes
     return PriorRecipe("chroma-prior", data, loop, **small)  # type: ignore[arg-type]
 
 
@@ -68,7 +68,7 @@ def test_shapes_and_ranges_of_a_batch(stills: Path) -> None:
     assert [len(batch["ab"]) for batch in batches] == [4, 2, 4, 2]
     for batch in batches:
         size = len(batch["ab"])
-        assert batch["lightness"].shape == (size, 1, 64, 80) and batch["ab"].shape == (size, 2, 64, 80)
+        assert batch["lightness"].shape == (size, 1, 64, 96) and batch["ab"].shape == (size, 2, 64, 96)
         assert all(tensor.dtype == torch.float32 for tensor in batch.values())
         assert batch["lightness"].min() >= -0.5 and batch["lightness"].max() <= 0.5
         assert 0.1 < batch["ab"].abs().max() <= 1
@@ -84,7 +84,7 @@ def test_crops_keep_the_colors_and_the_grey_of_a_picture(shape: tuple[int, int])
     greys = set[float]()
     for number in range(12):
         batch = source.sample(number)
-        np.testing.assert_allclose(batch["ab"][0], np.broadcast_to(truth, (2, 64, 80)), atol=1e-4)
+        np.testing.assert_allclose(batch["ab"][0], np.broadcast_to(truth, (2, 64, 96)), atol=1e-4)
         light = batch["lightness"]
         assert light.max() - light.min() < 1e-4
         greys.add(round(float(light.mean()), 3))
@@ -144,14 +144,16 @@ def test_bins_are_learned_from_as_shares_of_the_two_next_to_a_color() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"height": 100}, "--height 100 and --width 80 must be multiples of 16, at least 32"),
-        ({"width": 16}, "--height 64 and --width 16 must be multiples of 16, at least 32"),
+        ({"height": 100}, "--height 100 and --width 96 must be multiples of 32, at least 64"),
+        ({"width": 16}, "--height 64 and --width 16 must be multiples of 32, at least 64"),
         ({"batch": 0}, "batch must be positive, workers not negative, and kept, aged and smallest shares"),
         ({"workers": -1}, "workers not negative"),
         ({"kept": 1.0}, "kept, aged and smallest shares"),
         ({"smallest": 0.0}, "kept, aged and smallest shares"),
         ({"aged": 1.5}, "kept, aged and smallest shares"),
-        ({"narrow": 2}, "--narrow 2 is not 1 or 3"),
+        ({"narrow": 3}, "--narrow 3 is not 1 or 2"),
+        ({"backbone": "efficientnet-lite0"}, "--backbone and --narrow exclude each other"),
+        ({"body_rate": 1.5}, "--body-rate 1.5 is not a share between 0 and 1"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], sentence: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from streamcolor.color.convert import lab_to_ycbcr
 from streamcolor.color.standards import ColorSpace
 from streamcolor.colorizers.prior import shipped_network
-from streamcolor.colorizers.prior.colorizer import guess
+from streamcolor.colorizers.prior.colorizer import guess, look
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import CallError, InputError
@@ -29,8 +29,9 @@ from streamcolor.train.propagator import (
     PropagatorTask,
     encoded,
     help_along,
+    looked,
     perturbed,
-    prior_of,
+    told,
     train,
     unroll,
 )
@@ -97,9 +98,11 @@ def test_a_run_that_is_warmed_up_is_longer_and_learned_from_at_its_end(stills: P
     sum(unroll(network, batch, warmed, torch.Generator().manual_seed(0), shipped_network()).values()).backward()
     gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(g).all() for g in gradients)
-    frozen = encoded(network, batch["lightness"], range(1, 3))
+    lightness = batch["lightness"]
+    seen = looked(shipped_network(), lightness)
+    frozen = encoded(network, lightness, seen, range(1, 3))
     assert [f.key4.requires_grad for f in frozen] == [n not in (1, 2) for n in range(len(frozen))]
-    whole = network.encoder(batch["lightness"][:, 3])
+    whole = network.encoder(lightness[:, 3], look(shipped_network(), lightness[:, 3]))
     torch.testing.assert_close(frozen[3].key8, whole.key8, atol=1e-5, rtol=1e-4)
 
 
@@ -178,7 +181,7 @@ def test_the_prior_of_a_sequence_is_spoiled_alike_in_all_its_frames() -> None:
 def test_what_the_prior_says_of_a_batch_is_what_it_says_of_each_frame() -> None:
     lightness = torch.rand(2, 3, 1, 64, 96) - 0.5
     prior = shipped_network()
-    said = prior_of(prior, lightness)
+    said = told(prior, looked(prior, lightness), lightness)
     assert said.shape == (2, 3, 2, 16, 24)
     one = guess(prior, lightness[1, 2:3], F.avg_pool2d(lightness[1, 2:3], 4))
     torch.testing.assert_close(said[1, 2:3], one, atol=1e-4, rtol=1e-3)

@@ -31,7 +31,7 @@ RUNS = {
         ["--height", "64", "--width", "64", "--batch", "1", "--frames", "2", "--stills", "1", "--clips", "0"],
         ".",
     ),
-    "prior": ("chroma-prior", ["--height", "32", "--width", "32", "--batch", "2", "--narrow", "3"], "."),
+    "prior": ("chroma-prior", ["--height", "64", "--width", "64", "--batch", "2", "--narrow", "2"], "."),
     "cnn": ("resnet-cnn", SIZE, "."),
     "classifier": ("cnn-classifier", ["--size", "64", "--batch", "2", "--width", "4"], "."),
     "conditional GAN": ("unet-gan", [*SIZE, *CRITIC, "--depth", "5"], "."),

@@ -12,14 +12,15 @@ from torch import Tensor
 from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.loading import loaded, read_weights
-from streamcolor.colorizers.prior.network import MULTIPLE, PriorNetwork, Widths
+from streamcolor.colorizers.prior.body import STEM
+from streamcolor.colorizers.prior.network import MULTIPLE, PriorNetwork, Seen, Widths
 from streamcolor.colorizers.registry import find, shipped_weights
 from streamcolor.colorizers.residual import laid_out
 from streamcolor.colorizers.stabilization import GUESSED, FrameWise, evenly, frame_wise
 from streamcolor.frame import Chroma
 
 # Short side that the network sees a frame at, whatever the working size is: it wants to see the whole.
-SEEN = 128
+SEEN = 160
 
 
 class ChromaPrior(FrameWise[PriorNetwork]):
@@ -48,12 +49,17 @@ def guess(network: PriorNetwork, lightness: Tensor, at: Tensor) -> Tensor:
 
     Both are L* / 100 - 0.5.
     """
+    return laid_out(network.tell(look(network, lightness)), at)
+
+
+def look(network: PriorNetwork, lightness: Tensor) -> Seen:
+    """What the network sees in pictures of any size, (B, 1, h, w), L* / 100 - 0.5."""
     # A trace hands sides on as tensors, which cannot be rounded.
     height, width = (int(side) for side in lightness.shape[-2:])
     scale = min(SEEN / min(height, width), 1) / MULTIPLE
     size = [max(round(side * scale), 1) * MULTIPLE for side in (height, width)]
-    seen = F.interpolate(lightness, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return laid_out(network(seen.contiguous(memory_format=torch.channels_last)), at)
+    shown = F.interpolate(lightness, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return network.see(shown.contiguous(memory_format=torch.channels_last))
 
 
 def shipped_network() -> PriorNetwork:
@@ -65,9 +71,8 @@ def shipped_network() -> PriorNetwork:
 
 def widths_of(tensors: Mapping[str, Tensor]) -> Widths:
     """The widths that weights were trained at; those of the model itself where they do not tell."""
-    down = [tensors.get(name) for name in ("stage2.0.weight", *(f"stage{n}.0.0.weight" for n in (4, 8, 16, 32)))]
-    up = [tensors.get(f"from{n}.weight") for n in (16, 8, 4)]
-    if any(part is None for part in (*down, *up)):
+    stem, *up = (tensors.get(f"{name}.weight") for name in ("body.stem", "from16", "from8", "from4"))
+    if stem is None or any(part is None for part in up) or not 0 < len(stem) <= STEM:
         return Widths()
-    c2, c4, c8, c16, c32, u16, u8, u4 = (len(part) for part in (*down, *up) if part is not None)
-    return Widths((c2, c4, c8, c16, c32), (u16, u8, u4))
+    u16, u8, u4 = (len(part) for part in up if part is not None)
+    return Widths(STEM // len(stem), (u16, u8, u4))

@@ -21,19 +21,20 @@ from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
 from streamcolor.colorizers.foresight import Foresight
 from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.prior import shipped_network
-from streamcolor.colorizers.prior.colorizer import guess
-from streamcolor.colorizers.prior.network import PriorNetwork
+from streamcolor.colorizers.prior.colorizer import look
+from streamcolor.colorizers.prior.network import PriorNetwork, Seen
 from streamcolor.colorizers.propagator.detail import FINE, detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, Way, carry, follow, link_of
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
+from streamcolor.colorizers.residual import laid_out
 from streamcolor.colorizers.tracks import Between, Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma, Link
 
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
-RECENT_RADIUS = 4
+RECENT_RADIUS = 3
 OLDER_RADIUS = 12
 # What trust is worth as confidence where nothing guides: the model has learned to go on with what came before, and it
 # cannot know that this was a guess too.
@@ -105,7 +106,8 @@ class Propagator:
     def encode(self, reference: Reference) -> Entry:
         """Keys and colors of a reference; where it is transparent its colors are not trusted."""
         with torch.inference_mode(), self._autocast():
-            features = self.network.encoder(self._scaled(reference.lightness))
+            light = self._scaled(reference.lightness)
+            features = self.network.encoder(light, look(self.prior, light))
             opaque = reference.opaque.to(self.device)
             trust = F.avg_pool2d(opaque, 4)
             ab = F.avg_pool2d(reference.ab.to(self.device) * opaque, 4) / trust.clamp_min(1e-3)
@@ -148,14 +150,16 @@ class Propagator:
         """Color a frame by all there is. here: its L* (h, w); ``followed`` is awaited as late as possible."""
         held = cache.rolling[-1].tensors if cache.rolling else None
         with torch.inference_mode(), self._autocast():
-            features = self.network.encoder(self._scaled(lightness))
+            light = self._scaled(lightness)
+            seen = look(self.prior, light)
+            features = self.network.encoder(light, seen)
             references = [_memory(entry) for entry in guides]
             recent = [
                 _memory(entry, RECENT_RADIUS if frame - (entry.frame or 0) <= 1 else OLDER_RADIUS)
                 for entry in cache.rolling
             ]
             found = self.network.find(features, references, recent)
-            guessed = self._guess(lightness, features.light4, held, frame)
+            guessed = self._guess(seen, features.light4, held, frame)
             course = followed.result()
             way = None if course.way is None else self._there(course.way.reduced(here))
             motion = Motion(
@@ -190,13 +194,11 @@ class Propagator:
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link, own=_doubled(own)), Entry(tensors, frame)
 
-    def _guess(
-        self, lightness: Tensor, light4: Tensor, held: Mapping[str, Tensor] | None, frame: int
-    ) -> dict[str, Tensor]:
+    def _guess(self, seen: Seen, light4: Tensor, held: Mapping[str, Tensor] | None, frame: int) -> dict[str, Tensor]:
         """What ``chroma-prior`` says of this or a late frame (1, 2, h/4, w/4), ab / 110, and of which."""
         if held is not None and frame - int(held["guessed"]) < GUESS_EVERY:
             return {name: held[name] for name in ("guess4", "guessed")}
-        return {"guess4": guess(self.prior, self._scaled(lightness), light4), "guessed": torch.tensor(frame)}
+        return {"guess4": laid_out(self.prior.tell(seen), light4), "guessed": torch.tensor(frame)}
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamcolor.colorizers.prior.body import CHANNELS
+from streamcolor.colorizers.prior.network import Seen
 from streamcolor.colorizers.residual import Residual, halve, resize
 
 
@@ -29,20 +32,21 @@ class Features:
 class Size:
     """Widths of the network. encoder: channels at strides 2, 4, 8, 16, 32; deeper: more residual blocks at 16, 32.
 
-    keys: channels of the keys at strides 4, 8, 16; context: of the features at stride 16; fusion: at stride 4, wide: at
-    stride 8 inside it.
+    keys: channels of the keys at strides 4, 8, 16; sight: those added at strides 8 and 16 for what things are; context:
+    of the features at stride 16; fusion: at stride 4, wide: at stride 8 inside it.
     """
 
     encoder: tuple[int, int, int, int, int]
     deeper: tuple[int, int]
     keys: tuple[int, int, int]
+    sight: int
     context: int
     fusion: int
     wide: int
 
 
-SMALL = Size(encoder=(16, 32, 64, 96, 128), deeper=(2, 3), keys=(32, 64, 32), context=64, fusion=48, wide=64)
-BIG = Size(encoder=(32, 64, 128, 192, 256), deeper=(3, 4), keys=(64, 128, 64), context=128, fusion=96, wide=128)
+SMALL = Size((16, 32, 64, 96, 128), (2, 3), keys=(32, 64, 32), sight=32, context=64, fusion=48, wide=64)
+BIG = Size((32, 64, 128, 192, 256), (3, 4), keys=(64, 128, 64), sight=64, context=128, fusion=96, wide=128)
 
 
 class Neighborly(nn.Module):
@@ -62,8 +66,36 @@ class Neighborly(nn.Module):
         return F.normalize(self.around(F.normalize(self.local(x), dim=1)), dim=1)
 
 
+class Sight(nn.Module):
+    """What things are, of a network that has learned it from far more pictures, made a part of keys and context.
+
+    Its features at three strides become unit vectors around their means, and mixtures of these parts of the keys: a
+    figure that turns looks another way, but stays what it is.
+    """
+
+    def __init__(self, keys: int, context: int) -> None:
+        super().__init__()
+        self.keys, self.context = keys, context
+        self.means = nn.ParameterList(torch.zeros(channels) for channels in CHANNELS[1:])
+        self.mixtures = nn.ModuleList(
+            nn.Conv2d(channels, 2 * keys + context, 1, bias=False) for channels in CHANNELS[1:]
+        )
+        for mixture in self.mixtures:
+            nn.init.zeros_(mixture.weight[2 * keys :])  # type: ignore[index]
+
+    def forward(self, seen: Seen, like8: Tensor, like16: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Parts of the keys at strides 8 and 16, (B, keys, ...), and of the context at 16, at the sizes of these."""
+        told8, told16 = list[Tensor](), list[Tensor]()
+        for x, mean, mixture in zip((seen.at8, seen.at16, seen.at32), self.means, self.mixtures, strict=True):
+            mixed = mixture(F.normalize(x - mean[:, None, None], dim=1))
+            told8.append(resize(mixed[:, : self.keys], like8))
+            told16.append(resize(mixed[:, self.keys :], like16))
+        at16 = torch.stack(told16).sum(0)
+        return torch.stack(told8).sum(0), at16[:, : self.keys], at16[:, self.keys :]
+
+
 class Encoder(nn.Module):
-    """Lightness to keys and features; strides 2 to 32 and a small top-down path."""
+    """Lightness to keys and features; strides 2 to 32 and a small top-down path, beside what ``Sight`` adds."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -85,9 +117,10 @@ class Encoder(nn.Module):
         self.merge4 = nn.Conv2d(c4, c4, 3, 1, 1)
         self.key8 = Neighborly(c8, keys4, keys8, 5)
         self.key4 = Neighborly(c4, keys4, keys4, 3)
+        self.sight = Sight(size.sight, context)
 
-    def forward(self, lightness: Tensor) -> Features:
-        """lightness: (B, 1, h, w), L* / 100 - 0.5, h and w multiples of 16."""
+    def forward(self, lightness: Tensor, seen: Seen) -> Features:
+        """lightness: (B, 1, h, w), L* / 100 - 0.5, h and w multiples of 16; seen: of the same pictures."""
         x4 = self.stage4(self.stage2(lightness))
         x8 = self.stage8(x4)
         x16 = self.stage16(x8)
@@ -95,12 +128,14 @@ class Encoder(nn.Module):
         context16 = self.merge16(self.lateral16c(x16) + resize(self.lateral32(x32), x16))
         p8 = F.relu(x8 + self.merge8(resize(self.lateral16(x16), x8)), inplace=True)
         p4 = F.relu(x4 + self.merge4(resize(self.lateral8(p8), x4)), inplace=True)
+        sight8, sight16, context = self.sight(seen, x8, x16)
+        alike16 = F.normalize(self.key16(context16), dim=1)
         return Features(
             key4=self.key4(p4),
-            key8=self.key8(p8),
-            key16=F.normalize(self.key16(context16), dim=1),
+            key8=F.normalize(torch.cat([self.key8(p8), sight8], 1), dim=1),
+            key16=F.normalize(torch.cat([alike16, sight16], 1), dim=1),
             detail4=p4,
-            context16=context16,
+            context16=context16 + context,
             light4=F.avg_pool2d(lightness, 4),
         )
 

@@ -159,7 +159,7 @@ class Matcher(nn.Module):
         queries = query.key8.permute(0, 2, 3, 1) * sharpness
         bands = [band(height, width, memory.radius, queries.device) for memory in memories]
         parts = [_similarity(queries, memory, place) for memory, place in zip(memories, bands, strict=True)]
-        bests, indexes = zip(*(part.max(3) for part in parts), strict=True)
+        bests, indexes = zip(*(_best(part) for part in parts), strict=True)
         best, memory = torch.stack(bests).max(0)
         rows = [place.rows[:, 0][None, :, None] for place in bands]
         cells = torch.stack([row * width + index for row, index in zip(rows, indexes, strict=True)])
@@ -223,6 +223,17 @@ def _similarity(queries: Tensor, memory: Memory, place: Band) -> Tensor:
     hidden = torch.where(memory.trust(8).flatten(2) < 0.5, MASKED, 0.0).to(keys)
     asking = F.pad(queries.flatten(1, 2), (0, 1), value=1.0)
     return torch.bmm(asking, torch.cat([keys[:, 0], hidden], 1)).view(*queries.shape[:3], -1)
+
+
+def _best(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of the last dimension, and where it is."""
+    if similarity.dtype is not torch.bfloat16 or similarity.device.type != "cpu" or similarity.requires_grad:
+        best, index = similarity.max(-1)
+        return best, index
+    # Half the time on a processor: numbers from 0 up are in the order of their bits, and those below come before them.
+    # Where all are below 0, nothing matches, and any of them will do.
+    _, index = similarity.view(torch.int16).max(-1)
+    return similarity.gather(-1, index[..., None])[..., 0], index
 
 
 def _read(weights: Tensor, values: Tensor) -> Tensor:

@@ -56,11 +56,11 @@ class PriorRecipe:
     model: Literal["chroma-prior"]
     data: Path
     loop: LoopRecipe
-    batch: int = 16
+    batch: int = 12
     workers: int = 1
-    height: int = 128
-    width: int = 176
-    smallest: float = 0.55
+    height: int = 160
+    width: int = 224
+    smallest: float = 0.5
     aged: float = 0.3
     kept: float = 0.03
     narrow: int = 1

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from streamcolor.color.convert import rgb_to_lab
+from streamcolor.colorizers.prior.body import STEM
 from streamcolor.colorizers.prior.network import BIN, BINS
 from streamcolor.colorizers.registry import create
 from streamcolor.errors import CallError, InputError
@@ -159,6 +160,11 @@ def test_bins_are_learned_from_as_shares_of_the_two_next_to_a_color() -> None:
 def test_wrong_values_are_refused(values: dict[str, object], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(CallError, match=sentence):
         recipe(tmp_path, tmp_path, 1, **values)
+
+
+def test_a_recipe_holds_without_options(tmp_path: Path) -> None:
+    plan = PriorRecipe("chroma-prior", tmp_path, LoopRecipe(tmp_path))
+    assert plan.backbone is None and PriorTask(plan).network.body.stem.out_channels == STEM
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from films import read_luma, scene, write_film
 SMALL = {
     "propagator": ["--height", "64", "--width", "64", "--batch", "2", "--frames", "2", "--stills", "1"],
     "propagator-b": ["--height", "64", "--width", "64", "--batch", "1", "--frames", "2", "--stills", "1"],
-    "chroma-prior": ["--height", "64", "--width", "64", "--batch", "2", "--narrow", "2"],
+    "chroma-prior": ["--height", "64", "--width", "64", "--batch", "2", "--narrow", "2", "--rate", "1e-2"],
     "autoencoder": ["--size", "64", "--batch", "2"],
     "unet-basic": ["--size", "64", "--batch", "2"],
     "stable-colorizer": ["--size", "64", "--batch", "2", "--allow-random-encoder"],

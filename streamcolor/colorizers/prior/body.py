@@ -46,6 +46,9 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
         self.uneven = ((kernel - 2) // 2, (kernel - 1) // 2) if stride == 2 else None
         self.active = active
+        # Without normalization, what starts at random must keep its size through fifty layers (He et al. 2015).
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu" if active else "linear")
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""

@@ -46,7 +46,7 @@ EVERY = 12
 class PriorRecipe:
     """Hyper-parameters of a training run of ``chroma-prior``.
 
-    batch: crops in a step, of ``height`` x ``width`` (multiples of 16). smallest: least share of a picture's sides
+    batch: crops in a step, of ``height`` x ``width`` (multiples of 32). smallest: least share of a picture's sides
     that a crop takes. aged: share of crops that are made to look like old film. kept: share of the clips to validate
     on, never trained on. narrow: what every number of channels is divided by, for tests. backbone: weights that the
     body starts from, ``efficientnet-lite0`` or a file of it; otherwise it starts from nothing. body_rate: of the

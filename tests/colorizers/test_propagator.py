@@ -24,7 +24,7 @@ from streamcolor.colorizers.propagator.colorizer import (
 )
 from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import SMALL, Features, Neighborly
-from streamcolor.colorizers.propagator.matching import Memory, regressed
+from streamcolor.colorizers.propagator.matching import Memory, _best, regressed
 from streamcolor.colorizers.propagator.motion import carry
 from streamcolor.colorizers.propagator.network import Fusion, PropagatorNetwork
 from streamcolor.colorizers.registry import create, find
@@ -91,6 +91,15 @@ def test_the_fine_read_equals_attention_over_the_window_written_out() -> None:
             expected = torch.softmax(cosine * sharpness, 0) @ values
             torch.testing.assert_close(found[0, :, y, x], expected, atol=1e-4, rtol=1e-3)
             torch.testing.assert_close(scores[0, 0, y, x], cosine.max(), atol=1e-4, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_the_best_of_bf16_is_found_by_its_bits() -> None:
+    torch.manual_seed(0)
+    similarity = torch.randn(2, 3, 5, 40).bfloat16()
+    best, index = _best(similarity)
+    assert torch.equal(best, similarity.max(-1)[0])
+    assert torch.equal(best, similarity.gather(-1, index[..., None])[..., 0])
 
 
 def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:

@@ -226,7 +226,7 @@ def _similarity(queries: Tensor, memory: Memory, place: Band) -> Tensor:
 
 
 def _best(similarity: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of the last dimension, and where it is."""
+    """(..., cells) -> the largest of the cells (...) and which it is (...)."""
     if similarity.dtype is not torch.bfloat16 or similarity.device.type != "cpu" or similarity.requires_grad:
         best, index = similarity.max(-1)
         return best, index

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from streamcolor.colorizers.prior import shipped_network
-from streamcolor.colorizers.prior.colorizer import look
+from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork, Seen
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL, Features, Size
@@ -114,7 +114,7 @@ def unroll(
     at = encoded(network, lightness, seen, range(guides, guides + warm))
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, (size, pictures))
     least = within_cells(ab.flatten(0, 1), ab4.flatten(0, 1)).unflatten(0, (size, pictures))
-    prior4 = perturbed(told(prior, seen, lightness)[:, guides:], rng)
+    prior4 = perturbed(guessed(prior, seen, lightness)[:, guides:], rng)
     trusted = torch.ones_like(ab4[:, 0, :1])
     guided = bool(torch.rand((), generator=rng) >= recipe.without_reference)
     references = [Memory.of(at[g], ab4[:, g], trusted) for g in range(guides)] if guided else []
@@ -150,10 +150,10 @@ def looked(prior: PriorNetwork, lightness: Tensor) -> Seen:
         return look(prior, lightness.flatten(0, 1))
 
 
-def told(prior: PriorNetwork, seen: Seen, lightness: Tensor) -> Tensor:
+def guessed(prior: PriorNetwork, seen: Seen, lightness: Tensor) -> Tensor:
     """What it says of them: ab / 110 (B, N, 2, h/4, w/4)."""
     with torch.no_grad():
-        laid = laid_out(prior.tell(seen), F.avg_pool2d(lightness.flatten(0, 1), 4))
+        laid = told(prior, seen, F.avg_pool2d(lightness.flatten(0, 1), 4))
     return laid.unflatten(0, lightness.shape[:2])
 
 

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from streamcolor.colorizers.lab import AB_SCALE
-from streamcolor.colorizers.prior.colorizer import look
+from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import Features
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
-from streamcolor.colorizers.residual import laid_out
 from streamcolor.errors import InputError
 from streamcolor.media.atomic import replaced
 
@@ -57,7 +56,7 @@ class EncoderGraph(nn.Module):
     def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
         seen = look(self.prior, lightness)
         features = self.network.encoder(lightness, seen)
-        prior4 = laid_out(self.prior.tell(seen), features.light4)
+        prior4 = told(self.prior, seen, features.light4)
         return (*(getattr(features, name) for name in FEATURES), prior4)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -100,6 +102,23 @@ def test_the_best_of_bf16_is_found_by_its_bits() -> None:
     best, index = _best(similarity)
     assert torch.equal(best, similarity.max(-1)[0])
     assert torch.equal(best, similarity.gather(-1, index[..., None])[..., 0])
+
+
+@torch.inference_mode()
+def test_a_place_like_nothing_in_reach_is_read_from_the_least_unlike() -> None:
+    """All cosines below 0, beside cells that are hidden: in the order of bits those would come first."""
+    torch.manual_seed(0)
+    network = PropagatorNetwork().eval()
+    features = encoded(network, 1, 64, 96)
+    ab4, trust4 = 0.3 * torch.randn(1, 2, 16, 24), torch.ones(1, 1, 16, 24)
+    trust4[..., :8] = 0
+    opposite = replace(features, key8=-features.key8.mean((2, 3), keepdim=True).expand_as(features.key8))
+    memories = [Memory.of(opposite, ab4, trust4), Memory.of(opposite, ab4, trust4, radius=2)]
+    wanted = network.matcher(features, memories)
+    with torch.autocast("cpu", torch.bfloat16):
+        read = network.matcher(features, memories)
+    assert (wanted.scores[:, 2] < 0).any()
+    torch.testing.assert_close(read.coarse.float(), wanted.coarse, atol=0.02, rtol=0.05)
 
 
 def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:

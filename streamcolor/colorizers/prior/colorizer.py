@@ -49,7 +49,12 @@ def guess(network: PriorNetwork, lightness: Tensor, at: Tensor) -> Tensor:
 
     Both are L* / 100 - 0.5.
     """
-    return laid_out(network.tell(look(network, lightness)), at)
+    return told(network, look(network, lightness), at)
+
+
+def told(network: PriorNetwork, seen: Seen, at: Tensor) -> Tensor:
+    """What ``guess`` says where the pictures have been looked at already."""
+    return laid_out(network.tell(seen), at)
 
 
 def look(network: PriorNetwork, lightness: Tensor) -> Seen:

@@ -21,14 +21,13 @@ from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
 from streamcolor.colorizers.foresight import Foresight
 from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.prior import shipped_network
-from streamcolor.colorizers.prior.colorizer import look
+from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork, Seen
 from streamcolor.colorizers.propagator.detail import FINE, detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, Way, carry, follow, link_of
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
-from streamcolor.colorizers.residual import laid_out
 from streamcolor.colorizers.tracks import Between, Float32, Tracks
 from streamcolor.errors import InputError
 from streamcolor.frame import Chroma, Link
@@ -198,7 +197,7 @@ class Propagator:
         """What ``chroma-prior`` says of this or a late frame (1, 2, h/4, w/4), ab / 110, and of which."""
         if held is not None and frame - int(held["guessed"]) < GUESS_EVERY:
             return {name: held[name] for name in ("guess4", "guessed")}
-        return {"guess4": laid_out(self.prior.tell(seen), light4), "guessed": torch.tensor(frame)}
+        return {"guess4": told(self.prior, seen, light4), "guessed": torch.tensor(frame)}
 
     def _autocast(self) -> torch.autocast:
         """Mixed precision where it is asked for; colors and trust are kept in float32 all the same."""

@@ -230,10 +230,13 @@ def _best(similarity: Tensor) -> tuple[Tensor, Tensor]:
     if similarity.dtype is not torch.bfloat16 or similarity.device.type != "cpu" or similarity.requires_grad:
         best, index = similarity.max(-1)
         return best, index
-    # Half the time on a processor: numbers from 0 up are in the order of their bits, and those below come before them.
-    # Where all are below 0, nothing matches, and any of them will do.
+    # Half the time on a processor: numbers from 0 up are in the order of their bits, and those below come before them,
+    # though in the wrong order.
     _, index = similarity.view(torch.int16).max(-1)
-    return similarity.gather(-1, index[..., None])[..., 0], index
+    best = similarity.gather(-1, index[..., None])[..., 0]
+    if bool((best < 0).any()):
+        best, index = similarity.max(-1)
+    return best, index
 
 
 def _read(weights: Tensor, values: Tensor) -> Tensor:

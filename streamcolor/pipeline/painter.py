@@ -18,6 +18,7 @@ from streamcolor.color.planes import chroma_planes
 from streamcolor.color.standards import ColorSpace, Matrix
 from streamcolor.colorizers.cache import Entry, ReferenceCache
 from streamcolor.colorizers.contract import Colorizer, Reference
+from streamcolor.errors import StreamcolorError
 from streamcolor.film.references import Assigned, ReferencePicture, ReferencePlanner
 from streamcolor.film.shots import FrameReady, Shot, ShotFinder
 from streamcolor.frame import Chroma, Frame
@@ -216,6 +217,10 @@ class Painter:
 
     def _step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> Chroma:
         chroma, entry = self.colorizer.step(lightness, cache, frame, self._following if self._waiting.reach else None)
+        if not bool(torch.isfinite(chroma.ab).all()):
+            # What is remembered of it would spoil every frame to come.
+            model = self.colorizer.info.id
+            raise StreamcolorError(f"{model} gave frame {frame} colors that are not numbers; --precision fp32 may help")
         if entry is not None:
             cache.remember(entry)
         return chroma

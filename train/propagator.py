@@ -158,13 +158,13 @@ def guessed(prior: PriorNetwork, seen: Seen, lightness: Tensor) -> Tensor:
 
 
 def perturbed(prior4: Tensor, rng: torch.Generator) -> Tensor:
-    """A prior (B, N, 2, h, w) as far from the truth as on a film: it was trained on the pictures that are shown here.
+    """A prior (B, N, 2, h, w) as far from the truth as on a film: it was trained on some of the pictures shown here.
 
-    Paler and tinted here and there, all frames of a sequence alike.
+    Paler or stronger, and tinted here and there, all frames of a sequence alike.
     """
     batch, _, _, height, width = prior4.shape
-    gain = 0.4 + 0.7 * torch.rand(batch, 1, 1, 1, 1, generator=rng)
-    coarse = 0.05 * torch.randn(batch, 2, 5, 5, generator=rng)
+    gain = 0.75 + 0.45 * torch.rand(batch, 1, 1, 1, 1, generator=rng)
+    coarse = 0.03 * torch.randn(batch, 2, 5, 5, generator=rng)
     tint = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
     return prior4 * gain.to(prior4.device) + tint[:, None].to(prior4.device)
 

@@ -50,7 +50,7 @@ MODELS: tuple[Model, ...] = (
         parameters=2_670_607,
         trained=True,
         weights="propagator.safetensors",
-        sha256="47f7825ee240656ee43a80ee5e6a300524ad4ef064e98b956ff3c5d3fac956f0",
+        sha256="3077a5d7b7352657de5280a4cb5907dc8206a962ae8de20fbc7c981218c6d0ed",
     ),
     Model(
         "propagator-b",

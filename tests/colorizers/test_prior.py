@@ -1,4 +1,4 @@
-"""``chroma-prior``: what is told of cells is laid out along the lightness, and every frame is seen at 160 lines."""
+"""``chroma-prior``: what is told of cells is laid out along the lightness, and every frame is seen at 192 lines."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def test_slopes_follow_lightness_and_keep_the_mean_of_a_cell(side: int) -> None:
 @pytest.mark.parametrize(
     ("size", "seen"),
     [
-        ((240, 320), (160, 224)),
-        ((320, 240), (224, 160)),
-        ((480, 854), (160, 288)),
+        ((240, 320), (192, 256)),
+        ((320, 240), (256, 192)),
+        ((480, 854), (192, 352)),
         ((64, 96), (64, 96)),
         ((3, 40), (32, 32)),
         ((1, 1), (32, 32)),
     ],
 )
-def test_a_frame_is_seen_at_160_lines_and_colored_at_any_size(size: tuple[int, int], seen: tuple[int, int]) -> None:
+def test_a_frame_is_seen_at_192_lines_and_colored_at_any_size(size: tuple[int, int], seen: tuple[int, int]) -> None:
     network, given = small_prior(), list[torch.Size]()
     network.body.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].shape))
     light = torch.rand(1, 1, *size) - 0.5

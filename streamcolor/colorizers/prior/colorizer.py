@@ -20,7 +20,7 @@ from streamcolor.colorizers.stabilization import GUESSED, FrameWise, evenly, fra
 from streamcolor.frame import Chroma
 
 # Short side that the network sees a frame at, whatever the working size is: it wants to see the whole.
-SEEN = 160
+SEEN = 192
 
 
 class ChromaPrior(FrameWise[PriorNetwork]):

@@ -59,7 +59,7 @@ class Propagator:
     info = ColorizerInfo(
         id="propagator",
         references=True,
-        size=320,
+        size=304,
         size_multiple=16,
         license="Apache-2.0",
         policy=CachePolicy(recent=1),

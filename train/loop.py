@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric, seed_everything
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -102,6 +103,21 @@ class Validation:
     pictures: dict[str, NDArray[np.uint8]]
 
 
+def start_from(network: nn.Module, file: Path) -> int:
+    """Take what a safetensors file holds of a network; how many of its tensors stay as they are.
+
+    Raises InputError when that is most of them, or when the file cannot be read or holds tensors of another shape.
+    """
+    wanted = len(network.state_dict())
+    try:
+        new = len(network.load_state_dict(load_file(file), strict=False).missing_keys)
+    except (OSError, SafetensorError, RuntimeError):
+        new = wanted
+    if 2 * new > wanted:
+        raise InputError(f"{file} does not hold weights that this model could start from")
+    return new
+
+
 class Loop:
     """One optimizer, one task. Files in the run folder are replaced whole or not at all.
 
@@ -124,8 +140,8 @@ class Loop:
         )
         self.fabric.launch()
         if recipe.start_from is not None:
-            missing = task.network.load_state_dict(load_file(recipe.start_from), strict=False).missing_keys
-            log.info("started from %s; %d tensors are new", recipe.start_from, len(missing))
+            new = start_from(task.network, recipe.start_from)
+            log.info("started from %s; %d tensors are new", recipe.start_from, new)
         self.task = task
         self.set_up()
         self.average = {name: value.detach().clone() for name, value in task.network.state_dict().items()}

@@ -28,10 +28,10 @@ from streamcolor.train.propagator import (
     PropagatorRecipe,
     PropagatorTask,
     encoded,
+    guessed,
     help_along,
     looked,
     perturbed,
-    told,
     train,
     unroll,
 )
@@ -181,7 +181,7 @@ def test_the_prior_of_a_sequence_is_spoiled_alike_in_all_its_frames() -> None:
 def test_what_the_prior_says_of_a_batch_is_what_it_says_of_each_frame() -> None:
     lightness = torch.rand(2, 3, 1, 64, 96) - 0.5
     prior = shipped_network()
-    said = told(prior, looked(prior, lightness), lightness)
+    said = guessed(prior, looked(prior, lightness), lightness)
     assert said.shape == (2, 3, 2, 16, 24)
     one = guess(prior, lightness[1, 2:3], F.avg_pool2d(lightness[1, 2:3], 4))
     torch.testing.assert_close(said[1, 2:3], one, atol=1e-4, rtol=1e-3)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
-from streamcolor.train.loop import LoopRecipe
+from streamcolor.errors import InputError
+from streamcolor.train.loop import LoopRecipe, start_from
 from streamcolor.train.recipes import family_of
 
 # What makes a run small, and how many stages it has.
@@ -108,3 +110,19 @@ def test_pictures_are_resized_as_the_recipe_says(
         file = stills / Path(one.name).name
         expected = np.asarray(Image.open(file).resize((64, 64), Image.Resampling[filtering]))
         assert np.array_equal(one.target, expected)
+
+
+def test_weights_to_start_from_are_mostly_the_models_own(tmp_path: Path) -> None:
+    network, file = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 1)), tmp_path / "w.safetensors"
+    held = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    save_file({name: tensor for name, tensor in held.items() if name != "1.bias"}, file)
+    before = network[1].bias.clone()
+    assert start_from(network, file) == 1
+    assert torch.equal(network[0].weight, held["0.weight"]) and torch.equal(network[1].bias, before)
+    for wrong in ({"other": torch.ones(2)}, {"0.weight": torch.ones(4, 1, 5, 5)}):
+        save_file(wrong, file)
+        with pytest.raises(InputError, match=r"w.safetensors does not hold weights that this model could start from"):
+            start_from(network, file)
+    file.write_bytes(b"no weights")
+    with pytest.raises(InputError, match="does not hold weights"):
+        start_from(network, file)

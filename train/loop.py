@@ -112,6 +112,7 @@ def start_from(network: nn.Module, file: Path) -> int:
     try:
         new = len(network.load_state_dict(load_file(file), strict=False).missing_keys)
     except (OSError, SafetensorError, RuntimeError):
+        # RuntimeError: another shape.
         new = wanted
     if 2 * new > wanted:
         raise InputError(f"{file} does not hold weights that this model could start from")

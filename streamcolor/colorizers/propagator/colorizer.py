@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
 from streamcolor.colorizers.foresight import Foresight
 from streamcolor.colorizers.lab import AB_SCALE
+from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork, Seen
@@ -29,7 +28,6 @@ from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, Way, carry, follow, link_of
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.tracks import Between, Float32, Tracks
-from streamcolor.errors import InputError
 from streamcolor.frame import Chroma, Link
 
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
@@ -71,12 +69,9 @@ class Propagator:
 
     def __init__(self, weights: Path, device: str = "cpu", precision: Precision = "fp32") -> None:
         """weights: a safetensors file of ``PropagatorNetwork``. Raises InputError when it is not one."""
-        network = PropagatorNetwork(self.size)
-        try:
-            network.load_state_dict(load_file(weights))
-        except (SafetensorError, RuntimeError, OSError) as error:
-            raise InputError(f"{weights} does not hold the weights of {self.info.id}") from error
-        self._take(network.eval().requires_grad_(False), shipped_network(), device, precision)
+        name = self.info.id
+        network = loaded(PropagatorNetwork(self.size), read_weights(weights, name), weights, name)
+        self._take(network, shipped_network(), device, precision)
 
     @classmethod
     def around(

@@ -19,7 +19,7 @@ from streamcolor.commands import export as export_command
 from streamcolor.commands import filter as filter_command
 from streamcolor.commands import stylize as stylize_command
 from streamcolor.commands import train as train_command
-from streamcolor.errors import StreamcolorError
+from streamcolor.errors import CallError, StreamcolorError
 
 app = typer.Typer(
     help="Colors black-and-white film from a few painted or found color frames.",
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(words: list[str]) -> int:
     verbose = "-v" in words or "--verbose" in words
     try:
+        _refuse_empty(words)
         result = app(args=words, prog_name="streamcolor", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except StreamcolorError as error:
@@ -87,6 +88,15 @@ def _exit_code(words: list[str]) -> int:
         return _say(
             f"this is a bug ({type(error).__name__}: {error}); its traceback is in {Path(log.name)}", 1, verbose
         )
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Nothing takes an empty word; as a path it would be the working folder, and all that lies there."""
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, value = word.partition("=")
+        if word == "" or (name.startswith("--") and equals and not value):
+            empty = name or (before if before.startswith("-") else "an argument")
+            raise CallError(f"{empty} is empty (a variable of the shell that is not set?)")
 
 
 def _say(sentence: str, code: int, verbose: bool) -> int:

@@ -83,6 +83,8 @@ def load_references(
 
 def _named(spec: str, rate: Fraction) -> list[tuple[Path, int | None]]:
     """Paths and frame numbers of one ``--ref``."""
+    if not spec or spec.startswith("@"):
+        raise CallError(f"the reference {spec!r} names no picture")
     path = Path(spec)
     if path.is_dir():
         pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)

@@ -146,6 +146,9 @@ def test_an_odd_sized_film_works_and_keeps_its_luma(
         (["--rate", "fast"], "--rate fast"),
         (["--preset", "warp"], "veryslow"),
         (["--ref", "key.png@1:2"], "neither a frame number"),
+        (["--ref", "@5"], "'@5' names no picture"),
+        (["--ref", ""], "--ref is empty"),
+        (["--weights="], "--weights is empty"),
     ],
 )
 def test_wrong_options(

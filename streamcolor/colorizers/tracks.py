@@ -155,7 +155,7 @@ class Tracks:
     identity: (K,) ``Reference.identity`` of each.
     maps: (K, h, w, 2) pixels; x + map lies in the reference. trust: (K, h, w) in [0, 1].
     entered: (K,) number of the frame at which each was first seen. fine: see ``Between.of``.
-    pause, rest: (K,) while little is believed: how many frames lie between anchors, how many of them are left.
+    pause, wait: (K,) while little is believed: how many frames lie between anchors, how many of them are left.
     between: how the frame and the one before lie to each other; None where nothing is held of that.
     """
 
@@ -164,7 +164,7 @@ class Tracks:
     trust: Float32
     entered: NDArray[np.int64]
     pause: NDArray[np.int64]
-    rest: NDArray[np.int64]
+    wait: NDArray[np.int64]
     fine: bool = False
     between: Between | None = None
 
@@ -194,7 +194,7 @@ class Tracks:
             trust=np.zeros((count, height, width), np.float32),
             entered=np.full(count, frame, np.int64),
             pause=np.ones(count, np.int64),
-            rest=np.zeros(count, np.int64),
+            wait=np.zeros(count, np.int64),
             fine=fine,
         )
         # Frames that had no reference leave no tracks behind.
@@ -264,7 +264,7 @@ class Tracks:
             "trust": torch.from_numpy(self.trust),
             "entered": torch.from_numpy(self.entered),
             "pause": torch.from_numpy(self.pause),
-            "rest": torch.from_numpy(self.rest),
+            "wait": torch.from_numpy(self.wait),
         }
 
     def _move_on(self, between: Between, held: Mapping[str, Tensor]) -> frozenset[int]:
@@ -277,19 +277,19 @@ class Tracks:
             trust = at(held["trust"][place].numpy(force=True), x, y)
             self.trust[number] = DECAY * between.believed * trust
             self.entered[number] = int(held["entered"][place])
-            self.pause[number], self.rest[number] = int(held["pause"][place]), int(held["rest"][place])
+            self.pause[number], self.wait[number] = int(held["pause"][place]), int(held["wait"][place])
         return frozenset(known)
 
     def _look_for(self, number: int, here: Float32, entry: Entry, patience: int) -> None:
         """Anchor a map of which little is believed, unless that has brought nothing lately."""
-        if self.rest[number] > 0:
-            self.rest[number] -= 1
+        if self.wait[number] > 0:
+            self.wait[number] -= 1
             return
         before = self.trust[number].mean()
         self._anchor(number, here, entry, self.maps[number])
         worth_it = self.trust[number].mean() - before >= WORTH
         self.pause[number] = 1 if worth_it else min(2 * int(self.pause[number]), patience)
-        self.rest[number] = self.pause[number] - 1
+        self.wait[number] = self.pause[number] - 1
 
     def _anchor(self, number: int, here: Float32, entry: Entry, start: Float32 | None) -> None:
         """Flow straight to the reference, from a first guess where there is one; taken where it comes back."""

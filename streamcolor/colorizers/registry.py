@@ -47,10 +47,10 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:Propagator",
         references=True,
-        parameters=2_670_607,
+        parameters=2_671_536,
         trained=True,
         weights="propagator.safetensors",
-        sha256="3077a5d7b7352657de5280a4cb5907dc8206a962ae8de20fbc7c981218c6d0ed",
+        sha256="c4107c426e76d32a3ce07632bf935c2e3a2c30f8149f4545aec00a5a2327295c",
     ),
     Model(
         "propagator-b",
@@ -58,7 +58,7 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:PropagatorBig",
         references=True,
-        parameters=12_353_951,
+        parameters=12_355_808,
         trained=True,
     ),
     Model(

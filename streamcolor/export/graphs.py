@@ -29,7 +29,7 @@ from streamcolor.errors import InputError
 from streamcolor.media.atomic import replaced
 
 KEYS = ("key4", "key8", "key16")
-FEATURES = (*KEYS, "detail4", "context16", "light4")
+FEATURES = (*KEYS, "detail4", "context16", "light4", "claim16")
 SEEN = (*FEATURES, "prior4")
 MEMORY = (*KEYS, "value4", "light4")
 INPUTS = (*SEEN, *(f"reference_{n}" for n in MEMORY), *(f"before_{n}" for n in MEMORY), "tracked", "flow")

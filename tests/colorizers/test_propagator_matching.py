@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from streamcolor.colorizers.prior.colorizer import look
 from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.encoder import Features
 from streamcolor.colorizers.propagator.matching import Memory, _best, regressed
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
+from streamcolor.colorizers.residual import resize
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +77,10 @@ def test_a_place_like_nothing_in_reach_is_read_from_the_least_unlike() -> None:
 
 
 def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:
-    """Bands and parts against one dense softmax over everything, masked by distance."""
+    """Bands and parts against one dense softmax over everything, masked by distance, less what belongs to others."""
     torch.manual_seed(2)
     network = PropagatorNetwork().eval()
+    torch.nn.init.normal_(network.encoder.claim.weight)
     with torch.inference_mode():
         query, *others = (encoded(network, 2, 128, 96) for _ in range(4))
         radii = (0, 3, 5)
@@ -85,19 +88,51 @@ def test_the_coarse_read_equals_attention_over_all_cells_at_once() -> None:
             Memory.of(f, torch.randn(2, 2, 32, 24) * 0.2, torch.ones(2, 1, 32, 24), r)
             for f, r in zip(others, radii, strict=True)
         ]
-        coarse, best, memory, cell = network.matcher._coarse(query, memories)
+        coarse, match, memory, cell = network.matcher._coarse(query, memories)
         height, width = 16, 12
         keys = torch.cat([m.key8.flatten(2) for m in memories], 2)
-        similarity = query.key8.flatten(2).transpose(1, 2) @ keys * network.matcher.log_sharpness8.exp()
+        cosine = query.key8.flatten(2).transpose(1, 2) @ keys
         y, x = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
         apart = torch.maximum((y[:, None] - y).abs(), (x[:, None] - x).abs())
-        similarity = similarity + torch.cat([(apart > (r or 99)) * -1e4 for r in radii], 1)
+        cosine = cosine + torch.cat([(apart > (r or 99)) * -1e4 for r in radii], 1)
+        claims = cosine.amax(1, keepdim=True).clamp_min(0)
+        share = resize(query.claim16, query.key8).flatten(2).transpose(1, 2)
+        assert share.std() > 0.01
+        similarity = (cosine - share * claims) * network.matcher.log_sharpness8.exp()
         values = torch.cat([m.moments(8).flatten(2).transpose(1, 2) for m in memories], 1)
         expected = torch.softmax(similarity, 2) @ values
         torch.testing.assert_close(coarse.flatten(2).transpose(1, 2), expected, atol=1e-5, rtol=1e-4)
         assert torch.equal(memory * height * width + cell, similarity.argmax(2))
-        top = similarity.max(2)[0] / network.matcher.log_sharpness8.exp()
-        torch.testing.assert_close(best.flatten(1), top, atol=1e-5, rtol=1e-4)
+        taken = similarity.argmax(2, keepdim=True)
+        torch.testing.assert_close(match[:, 0].flatten(1), cosine.gather(2, taken)[..., 0], atol=1e-5, rtol=1e-4)
+        gap = claims.expand_as(cosine).gather(2, taken) - cosine.gather(2, taken)
+        torch.testing.assert_close(match[:, 1].flatten(1), gap[..., 0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_is_still_in_the_frame_is_not_taken_for_what_has_moved(mixed: bool) -> None:
+    """A red and a blue coat; the blue one stays, the red one goes elsewhere and looks a little more like the blue."""
+    torch.manual_seed(3)
+    network = PropagatorNetwork().eval()
+    height, width, red, blue, now = 8, 8, 10, 40, 21
+    there = F.normalize(torch.randn(96, height * width), dim=0)
+    here = there.clone()
+    here[:, red] = F.normalize(torch.randn(96), dim=0)
+    here[:, now] = F.normalize(there[:, blue] + 0.9 * there[:, red], dim=0)
+    ab8 = torch.zeros(2, height * width)
+    ab8[0, red], ab8[1, blue] = 0.5, -0.5
+    ab4 = ab8.view(1, 2, height, width).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        seen = encoded(network, 1, 64, 64)
+        one, two = (replace(seen, key8=key.view(1, 96, height, width)) for key in (here, there))
+        memory = Memory.of(two, ab4, torch.ones(1, 1, 16, 16))
+        for claim, wanted in ((0.0, blue), (0.5, red)):
+            query = replace(one, claim16=torch.full((1, 1, 4, 4), claim))
+            coarse, _, _, cell = network.matcher._coarse(query, [memory])
+            color = coarse[0, :2].flatten(1)[:, now].abs()
+            assert cell[0, now] == wanted
+            assert (color[0] > color[1]) == (wanted == red)
+            assert cell[0, blue] == blue
 
 
 def memory_of(light4: torch.Tensor, ab4: torch.Tensor, trust4: torch.Tensor) -> Memory:

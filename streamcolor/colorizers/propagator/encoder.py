@@ -15,7 +15,11 @@ from streamcolor.colorizers.residual import Residual, halve, resize
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the encoder says of a picture: keys (unit norm over channels), features, and the lightness, by stride."""
+    """What the encoder says of a picture: keys (unit norm over channels), features, and the lightness, by stride.
+
+    claim16: (B, 1, h/16, w/16) in [0, 1], how much a place holds it against one of a reference that another place is
+    more like it, see ``Matcher``.
+    """
 
     key4: Tensor
     key8: Tensor
@@ -23,6 +27,7 @@ class Features:
     detail4: Tensor
     context16: Tensor
     light4: Tensor
+    claim16: Tensor
 
     def __getitem__(self, rows: slice) -> Features:
         return Features(*(getattr(self, name)[rows] for name in self.__slots__))
@@ -118,6 +123,9 @@ class Encoder(nn.Module):
         self.key8 = Neighborly(c8, keys4, keys8, 5)
         self.key4 = Neighborly(c4, keys4, keys4, 3)
         self.sight = Sight(size.sight, context)
+        self.claim = nn.Conv2d(context, 1, 1)
+        nn.init.zeros_(self.claim.weight)
+        nn.init.zeros_(self.claim.bias)  # type: ignore[arg-type]
 
     def forward(self, lightness: Tensor, seen: Seen) -> Features:
         """lightness: (B, 1, h, w), L* / 100 - 0.5, h and w multiples of 16; seen: of the same pictures."""
@@ -130,13 +138,15 @@ class Encoder(nn.Module):
         p4 = F.relu(x4 + self.merge4(resize(self.lateral8(p8), x4)), inplace=True)
         sight8, sight16, context = self.sight(seen, x8, x16)
         alike16 = F.normalize(self.key16(context16), dim=1)
+        context16 = context16 + context
         return Features(
             key4=self.key4(p4),
             key8=F.normalize(torch.cat([self.key8(p8), sight8], 1), dim=1),
             key16=F.normalize(torch.cat([alike16, sight16], 1), dim=1),
             detail4=p4,
-            context16=context16 + context,
+            context16=context16,
             light4=F.avg_pool2d(lightness, 4),
+            claim16=torch.sigmoid(self.claim(context16)),
         )
 
 

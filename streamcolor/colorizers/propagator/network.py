@@ -52,8 +52,10 @@ class Semantic(nn.Module):
             similarity = torch.cat([torch.bmm(tokens(query.key16), m.key16.flatten(2)) for m in memories], 2)
             values = torch.cat([tokens(m.moments(16)) for m in memories], 1)
             similarity = similarity.masked_fill((values[..., 2] < 0.5)[:, None], MASKED)
-            weights = torch.softmax(similarity * self.log_sharpness.exp(), 2)
             best = similarity.max(2, keepdim=True)[0].clamp_min(-1)
+            # Less of what is still there in the frame, see ``Matcher``.
+            similarity = similarity - tokens(query.claim16) * similarity.amax(1, keepdim=True).clamp_min(0)
+            weights = torch.softmax(similarity * self.log_sharpness.exp(), 2)
             read = torch.cat([torch.bmm(weights, values), best], 2).transpose(1, 2).reshape(batch, -1, height, width)
         else:
             nothing = query.key16.new_zeros(batch, MOMENTS, height, width)
@@ -73,7 +75,7 @@ class Fusion(nn.Module):
         super().__init__()
         detail, width, count = size.encoder[1], size.fusion, len(self.CANDIDATES)
         self.log_ridge = nn.Parameter(torch.tensor(RIDGE).log().repeat(3))
-        inputs = detail + 2 * (3 + 3 + 3 + 4) + 4 + 2 + 2 + 16 + Motion.TRACKED + Motion.CARRIED + 2
+        inputs = detail + 2 * (3 + 3 + 4 + 4) + 4 + 2 + 2 + 16 + Motion.TRACKED + Motion.CARRIED + 2
         self.mix = nn.Sequential(nn.Conv2d(inputs, width, 3, 1, 1), nn.ReLU())
         self.down = nn.Sequential(halve(width, size.wide), Residual(size.wide), Residual(size.wide))
         self.up = nn.Conv2d(size.wide, width, 1)
@@ -121,7 +123,7 @@ class Fusion(nn.Module):
         """A read of no memories: no color, worst score."""
         batch, _, height, width = like.shape
         empty = like.new_zeros(batch, MOMENTS, height, width)
-        worst = like.new_tensor([-1.0, 0.0, -1.0])[:, None, None].expand(batch, 3, height, width)
+        worst = like.new_tensor([-1.0, 0.0, -1.0, 0.0])[:, None, None].expand(batch, 4, height, width)
         return Read(empty, empty, worst)
 
 

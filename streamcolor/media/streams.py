@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import av.error
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from streamcolor.media.pyav import OPEN_OPTIONS
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -48,6 +54,8 @@ _MP4_METADATA = frozenset(
     }
     | {"sort_name", "sort_artist", "sort_album", "sort_album_artist", "sort_composer", "sort_show", "location"}
 )
+# Names and media types of covers that have none, by codec; the names are those of the Matroska guidelines.
+_COVERS = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,8 @@ def copied_streams(
 ) -> tuple[dict[int, Stream], list[str]]:
     """Add a copy of each stream to ``target``; those that its format cannot hold are left out and named.
 
-    Each is tried alone in a container in memory, because a header that fails does not say on whose account.
+    Each is tried alone in a container in memory, because a header that fails does not say on whose account. A cover
+    becomes an attachment of Matroska, which has no packets and is not among the new streams.
     Returns the new streams by the index of the old ones, and one sentence for each that is left out.
     """
     copies: dict[int, Stream] = {}
@@ -89,11 +98,44 @@ def copied_streams(
     for stream in streams:
         if is_carried_otherwise(stream):
             continue
-        if not _fits(stream, target.format.name):
+        if target.format.name == "matroska" and _is_cover(stream):
+            if not _attached(stream, target):
+                left_out.append(f"{describe(stream)} is left out: {suffix} takes a cover from a file only, PNG or JPEG")
+        elif target.format.name == "nut" and _has_b_frames(stream):
+            left_out.append(f"{describe(stream)} is left out: its B-frames need times before 0, which {suffix} has not")
+        elif not _fits(stream, target.format.name):
             left_out.append(f"{describe(stream)} is left out: {suffix} cannot hold it")
-            continue
-        copies[stream.index] = _add(stream, target)
+        else:
+            copies[stream.index] = _add(stream, target)
     return copies, left_out
+
+
+def _is_cover(stream: Stream) -> bool:
+    return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
+
+
+def _has_b_frames(stream: Stream) -> bool:
+    return isinstance(stream, VideoStream) and bool(stream.codec_context) and stream.codec_context.has_b_frames
+
+
+def _attached(cover: Stream, target: OutputContainer) -> bool:
+    """Whether a cover could be added as an attachment, which is what Matroska makes of covers.
+
+    An attachment goes into the header, before any packet: the file is opened once more, for the cover alone.
+    """
+    name, mimetype = _COVERS.get(cover.name or "", (None, None))
+    name, mimetype = cover.metadata.get("filename", name), cover.metadata.get("mimetype", mimetype)
+    address = cover.container.name
+    if name is None or mimetype is None or not Path(address.removeprefix("file:")).is_file():
+        return False
+    try:
+        with av.open(address, "r", **OPEN_OPTIONS) as file:
+            picture = bytes(next(file.demux(file.streams[cover.index])))
+    except (av.error.FFmpegError, OSError):
+        return False
+    attachment = target.add_attachment(name, mimetype, picture)
+    attachment.metadata.update(kept_metadata(cover.metadata))
+    return True
 
 
 def _fits(stream: Stream, format_name: str) -> bool:
@@ -123,11 +165,18 @@ def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
     }
 
 
-def copy_metadata(source: InputContainer, target: OutputContainer) -> dict[str, str]:
-    """Copy metadata and chapters of the container. Returns the muxer options that keep all of them."""
+def copy_metadata(source: InputContainer, target: OutputContainer, shift: Fraction = Fraction(0)) -> dict[str, str]:
+    """Copy metadata and chapters of the container. Returns the muxer options that keep all of them.
+
+    shift: seconds by which chapters start later.
+    """
     kept = kept_metadata(source.metadata)
     target.metadata.update(kept)
     chapters = source.chapters()
+    for chapter in chapters:
+        units = round(shift / (chapter["time_base"] or 1))
+        chapter["start"] += units
+        chapter["end"] += units
     if chapters:
         target.set_chapters(chapters)
     if target.format.name in ("mp4", "mov") and not _MP4_METADATA.issuperset(kept):

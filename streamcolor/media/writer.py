@@ -22,7 +22,7 @@ from streamcolor.media.atomic import check_target, publish, temporary_sibling, w
 from streamcolor.media.codecs import CONTAINERS, Encoding, choose_encoding
 from streamcolor.media.marking import Marker, is_anamorphic
 from streamcolor.media.matroska import NAME_PADDING, set_sample_aspect
-from streamcolor.media.muxing import muxer_settings
+from streamcolor.media.muxing import lost_before_zero, muxer_settings, shift_before_zero, shift_setting
 from streamcolor.media.pictures import at_depth, chroma_shape, picture_of
 from streamcolor.media.pipes import BUFFER_BYTES, STANDARD_OUTPUT, OutputPipe, PipeTarget, header_patch, raw_video_tag
 from streamcolor.media.sequence import SequenceReader, SequenceWriter, is_pattern
@@ -58,8 +58,11 @@ class Writer:
     subsampling, pixel_format: of the encoded film. left_out: what the container cannot hold, a sentence each.
     notice: a sentence that the user should see, or None.
 
-    Matroska counts in milliseconds: time stamps are rounded to 1 ms there and kept exactly in MP4, MOV and NUT. Y4M has
-    none: its frames follow each other at the film's rate, and ``respaced`` counts those that stood elsewhere.
+    Matroska counts in milliseconds: time stamps are rounded to 1 ms there and kept exactly in MP4, MOV and NUT. Where
+    the first picture lies before 0, all streams are moved later together, and ``notice`` says so. NUT has no times
+    before 0: packets of other streams that start there are dropped, and ``left_out`` names the streams of which that is
+    more than the padding of an encoder. Y4M has no time stamps: its frames follow each other at the film's rate, and
+    ``respaced`` counts those that stood elsewhere.
     Raises CallError for a combination that does not work, OutputError for a place that cannot be written,
     BrokenPipeError when the reader of standard output has gone away.
     """
@@ -96,6 +99,8 @@ class Writer:
         self._count = 0
         self._start: Fraction | None = None
         self._timeless = suffix == ".y4m"
+        self._from_zero = suffix == ".nut"
+        self._shift = Fraction(0)
         self._durations: dict[int, int] = {}
         self._marker = Marker(info, encoding.pixel_format)
         self._descriptor: int | None = None
@@ -114,15 +119,17 @@ class Writer:
         settings = muxer_settings(muxer, self.info, source, piped=self._pipe is not None)
         self._container: OutputContainer = self._place(muxer, settings)
         self._stream = self._add_video(encoding, threads)
+        self._copies, self.left_out = copied_streams(source.other_streams, self._container, suffix)
+        self._move_to_zero(source, suffix)
         if source.container is not None and source.stream is not None:
-            self._container.container_options.update(copy_metadata(source.container, self._container))
+            settings = copy_metadata(source.container, self._container, self._shift)
+            self._container.container_options.update(settings)
             self._stream.metadata.update(kept_metadata(source.stream.metadata))
             self._stream.disposition = int(source.stream.disposition)  # type: ignore[assignment]
         padded = muxer == "matroska" and is_anamorphic(self.info)
         self._patch_aspect = padded and self._part is not None
         if padded:
             self._stream.metadata["title"] = NAME_PADDING + self._stream.metadata.get("title", "")
-        self._copies, self.left_out = copied_streams(source.other_streams, self._container, suffix)
         try:
             self._stream.codec_context.open()
         except av.error.FFmpegError as error:
@@ -137,6 +144,19 @@ class Writer:
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError) as error:
             raise self._failure(error) from error
+
+    def _move_to_zero(self, source: Reader | SequenceReader, suffix: str) -> None:
+        """Have all streams written later if pictures lie before 0: muxers drop those, or their time stamps."""
+        if self._timeless:
+            return
+        self._shift = shift_before_zero(self.info, source, self._copies)
+        if self._shift:
+            self._container.container_options.update(shift_setting(self._shift))
+            later = f"{float(self._shift):.3f} s later"
+            told = f"the film starts before 0, where {suffix} has no pictures: all of it is {later}"
+            self.notice = told if self.notice is None else f"{self.notice}; {told}"
+        if self._from_zero:
+            self.left_out += lost_before_zero(source, self._copies, self._shift)
 
     def _place(self, muxer: str, settings: dict[str, str]) -> OutputContainer:
         """The container, opened where it goes: through a pipe of ours if its header needs a patch on the way."""
@@ -215,9 +235,12 @@ class Writer:
     def copy(self, packet: Packet) -> None:
         """Copy a packet of another stream, byte for byte; one of a stream that was left out is dropped."""
         copy = self._copies.get(packet.stream.index)
-        if copy is not None:
+        if copy is not None and not (self._from_zero and self._starts_before_zero(packet.packet)):
             packet.packet.stream = copy
             self._mux([packet.packet])
+
+    def _starts_before_zero(self, packet: av.Packet[Any]) -> bool:
+        return packet.pts is not None and packet.pts * packet.time_base + self._shift < 0
 
     def finish(self) -> Path:
         """Write what is left and give the film its name. Raises OutputError; nothing is left behind then."""

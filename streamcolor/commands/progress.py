@@ -123,8 +123,6 @@ def summary(report: RunReport, *, guided: bool) -> Iterator[str]:
         )
         frames = f"frames {shot.start}-{shot.stop - 1}"
         yield f"  shot {shot.number + 1}, {frames}: {guide}; confidence {shot.confidence:.2f}"
-    if report.damaged:
-        yield f"{report.damaged} damaged frames were held from the ones before them"
     for name in report.unused_references:
         yield f"{name} resembles no shot and was not used; name its frame with {name}@FRAME"
     yield from report.notices

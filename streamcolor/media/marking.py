@@ -1,4 +1,4 @@
-"""Field order and sample aspect of single pictures, which PyAV can set only through filters."""
+"""Field order and sample aspect of single pictures, which PyAV reads and sets only through filters."""
 
 from __future__ import annotations
 
@@ -6,10 +6,46 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+import av.error
 from av.filter import Graph
 
 if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
     from streamcolor.media.info import FilmInfo
+
+
+class FieldReader:
+    """Tells which field of a picture comes first; progressive pictures cost nothing."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._time_base = stream.time_base or Fraction(1)
+        # By width, height and pixel format.
+        self._graphs: dict[tuple[int, int, str], Graph] = {}
+
+    def read(self, picture: av.VideoFrame) -> tuple[bool, bool]:
+        """(interlaced, top field first) of a decoded picture, which stays as it is."""
+        if not picture.interlaced_frame:
+            return False, False
+        form = (picture.width, picture.height, picture.format.name)
+        if form not in self._graphs:
+            self._graphs[form] = self._graph(picture)
+        self._graphs[form].push(picture)
+        try:
+            self._graphs[form].pull()
+        except av.error.BlockingIOError:
+            return True, False
+        return True, True
+
+    def _graph(self, picture: av.VideoFrame) -> Graph:
+        """Lets pictures pass whose top field comes first."""
+        graph = Graph()
+        source = graph.add_buffer(
+            width=picture.width, height=picture.height, format=picture.format, time_base=self._time_base
+        )
+        chosen = graph.add("select", "eq(interlace_type,TOPFIRST)")
+        graph.link_nodes(source, chosen, graph.add("buffersink")).configure()
+        return graph
 
 
 class Marker:

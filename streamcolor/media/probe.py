@@ -41,12 +41,21 @@ def average_rate(stream: VideoStream) -> Fraction:
 
 
 def film_info(
-    name: str, container: InputContainer, stream: VideoStream, frame: VideoFrame, chroma_location: int
+    name: str,
+    container: InputContainer,
+    stream: VideoStream,
+    frame: VideoFrame,
+    fields: tuple[bool, bool],
+    chroma_location: int,
 ) -> FilmInfo:
-    """Describe a film by its first decoded picture. Raises InputError when the pixel format is not offered."""
+    """Describe a film by its first decoded picture. Raises InputError when the pixel format is not offered.
+
+    fields: whether that picture is interlaced, and its top field first. What it says goes before the stream's order.
+    """
     layout = pixel_layout(frame.format.name)
     matrix = _display_matrix(frame)
     order = field_order(stream)
+    interlaced, top_field_first = fields
     rate = average_rate(stream)
     duration = _duration(container, stream)
     estimate = None if duration is None else round(duration * rate)
@@ -66,8 +75,8 @@ def film_info(
         tags=frame_tags(frame, stream),
         chroma_location=chroma_location,
         rotation=frame.rotation,
-        interlaced=frame.interlaced_frame or order in (*_TOP_FIRST, *_BOTTOM_FIRST),
-        top_field_first=order in _TOP_FIRST or (frame.interlaced_frame and order not in _BOTTOM_FIRST),
+        interlaced=interlaced or order in (*_TOP_FIRST, *_BOTTOM_FIRST),
+        top_field_first=top_field_first if interlaced else order in _TOP_FIRST,
         pixel_format=frame.format.name,
         codec=stream.codec_context.name,
         display_matrix=matrix,

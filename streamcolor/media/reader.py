@@ -21,7 +21,9 @@ from streamcolor.frame import Frame
 from streamcolor.media.decoding import Picture, PictureDecoder
 from streamcolor.media.described import Described
 from streamcolor.media.info import FilmInfo
+from streamcolor.media.losses import Tally, beyond_end
 from streamcolor.media.luma import frame_luma
+from streamcolor.media.marking import FieldReader
 from streamcolor.media.pictures import pictured
 from streamcolor.media.pipes import widen
 from streamcolor.media.probe import average_rate, chroma_location, film_info, frame_tags
@@ -51,7 +53,7 @@ class Reader:
     described: what the user says of the film, in the place of what its container says.
     live: every picture is delivered as soon as its packet is here, and one that breaks off at the end is left out.
     pictured: frames are ``PicturedFrame``s, with their chroma.
-    info: what the film is. damaged: pictures so far that did not decode as they should.
+    info: what the film is. damaged: pictures so far that did not decode as they should. losses: the same in sentences.
     container, stream: PyAV's objects, from which the writer takes metadata, chapters and streams.
 
     Raises InputError when the source is missing, is no film, or holds nothing that decodes; while iterating
@@ -81,7 +83,8 @@ class Reader:
             self._decoder = PictureDecoder(self.stream, average_rate(self.stream), hold_at_end=not live)
             self._info: FilmInfo | None = None
             self._before: Frame | None = None
-            self._delivered_damaged = 0
+            self._fields = FieldReader(self.stream)
+            self._tally = Tally(self.container, self.stream)
             self._items = self._read()
             # Packets before the first picture wait here, because ``info`` speaks of the picture.
             self._ahead: list[Frame | Packet] = []
@@ -92,8 +95,13 @@ class Reader:
 
     @property
     def damaged(self) -> int:
-        """Damaged or held frames delivered so far, and packets lost without a place."""
-        return self._delivered_damaged + self._decoder.lost
+        """Damaged or held frames delivered so far, and those lost without a place."""
+        return self._tally.damaged(self._decoder.lost)
+
+    @property
+    def losses(self) -> list[str]:
+        """What of the film did not come through so far, a sentence each."""
+        return list(self._tally.sentences(self._decoder.lost))
 
     @property
     def other_streams(self) -> list[Stream]:
@@ -127,6 +135,7 @@ class Reader:
 
     def _read(self) -> Iterator[Frame | Packet]:
         for packet in self._packets():
+            self._tally.packet(packet)
             if packet.stream_index != self.stream.index:
                 yield Packet(packet.stream, packet)
                 continue
@@ -134,6 +143,7 @@ class Reader:
                 yield self._frame(picture)
         for picture in self._decoder.decode(None):
             yield self._frame(picture)
+        self._tally.end()
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
         """Packets with content; a read error is the end of the film, and counts as a damage."""
@@ -145,7 +155,7 @@ class Reader:
                 self._decoder.lost += 1
                 return
             if packet is None:
-                self._decoder.lost += _beyond_end(self.container, self.stream)
+                self._decoder.lost += beyond_end(self.container, self.stream)
                 return
             # PyAV ends with one empty packet per stream.
             if packet.size:
@@ -162,13 +172,14 @@ class Reader:
             )
         else:
             frame = self._decoded_frame(picture, picture.frame, index, time_base)
-        self._delivered_damaged += frame.damaged
+        self._tally.frame(frame, picture.frame)
         self._before = frame
         return frame
 
     def _decoded_frame(self, picture: Picture, decoded: av.VideoFrame, index: int, time_base: Fraction) -> Frame:
+        fields = self._fields.read(decoded)
         if self._info is None:
-            info = film_info(self.name, self.container, self.stream, decoded, self._chroma_location)
+            info = film_info(self.name, self.container, self.stream, decoded, fields, self._chroma_location)
             self._info = self._described.film(info)
         info = self._info
         shape = (decoded.width, decoded.height, decoded.format.name)
@@ -177,9 +188,7 @@ class Reader:
                 f"{self.name} changes from {info.width}x{info.height} {info.pixel_format} to "
                 f"{shape[0]}x{shape[1]} {shape[2]} at frame {index}; cut it there and color the parts"
             )
-        interlaced, top_field_first = self._described.fields(
-            decoded.interlaced_frame, decoded.interlaced_frame and info.top_field_first
-        )
+        interlaced, top_field_first = self._described.fields(*fields)
         frame = Frame(
             frame_luma(decoded),
             info.depth,
@@ -254,14 +263,6 @@ def _open(source: str | Path | BinaryIO, name: str, path: Path | None) -> InputC
 
 def _no_pictures(name: str) -> str:
     return f"{name} holds no picture that can be decoded: is it a whole film?"
-
-
-def _beyond_end(container: InputContainer, stream: VideoStream) -> int:
-    """Pictures that the index of a film names and that a cut-off file no longer has."""
-    size = container.size or 0
-    if size <= 0:  # a pipe
-        return 0
-    return sum(entry.pos >= size for entry in stream.index_entries)
 
 
 def _no_film(name: str, path: Path | None) -> str:

@@ -21,7 +21,9 @@ from av.codec import CodecContext
 from streamcolor.errors import CallError, InputError, OutputError
 from streamcolor.frame import ColorTags, Frame
 from streamcolor.media.atomic import check_target, sync, temporary_sibling, write_failure
+from streamcolor.media.codecs import CONTAINERS
 from streamcolor.media.info import FilmInfo
+from streamcolor.media.losses import held_sentences
 from streamcolor.media.luma import frame_luma, pixel_layout, plane_view
 from streamcolor.media.rgb import RGB_TAGS, ycbcr_to_rgb
 from streamcolor.media.streams import Packet, describe
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
-_NUMBER = re.compile(r"%(?:0(\d+))?d")
+NUMBER = re.compile(r"%(?:0(\d+))?d")
 _DEFAULT_RATE = Fraction(24)
 _DECODERS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".dpx": "dpx"}
 # Suffix -> encoder and its pixel format by bits per channel.
@@ -49,15 +51,18 @@ _ENCODERS = {
 
 
 def is_pattern(path: str | Path) -> bool:
-    """True for a name with a place for a number, such as ``shot.%06d.png``."""
-    return _NUMBER.search(Path(path).name) is not None
+    """True for a name with a place for a number, such as ``shot.%06d.png``; not for a film that is called so."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    is_film = suffix not in _DECODERS and (suffix in CONTAINERS or path.is_file())
+    return NUMBER.search(path.name) is not None and not is_film
 
 
 class SequenceReader:
     """Frames of numbered pictures: one a second divided by ``rate``, from the first number that exists.
 
-    The same protocol as ``Reader``: ``info``, ``damaged``, iteration over frames, ``close``. R'G'B' pictures give
-    the luma of ``streamcolor.media.rgb``. A picture that does not decode holds the luma before it.
+    The same protocol as ``Reader``: ``info``, ``damaged``, ``losses``, iteration over frames, ``close``. R'G'B'
+    pictures give the luma of ``streamcolor.media.rgb``. A picture that does not decode holds the luma before it.
 
     Raises InputError when there are no such pictures, a number is missing, the first does not decode, or
     (while iterating) the size changes.
@@ -98,6 +103,11 @@ class SequenceReader:
                 luma, self.info.depth, index, index, 1 / self._rate, 1, self.info.tags, damaged=decoded is None
             )
             yield before
+
+    @property
+    def losses(self) -> list[str]:
+        """See ``Reader.losses``."""
+        return list(held_sentences(self.damaged))
 
     def close(self) -> None:
         """Nothing stays open between pictures."""
@@ -297,13 +307,13 @@ def _file_bits(suffix: str, formats: Mapping[int, str], info: FilmInfo, depth: i
 
 
 def _picture_path(pattern: Path, number: int) -> Path:
-    name = _NUMBER.sub(lambda match: f"{number:0{match.group(1) or 1}d}", pattern.name, count=1)
+    name = NUMBER.sub(lambda match: f"{number:0{match.group(1) or 1}d}", pattern.name, count=1)
     return pattern.with_name(name)
 
 
 def _existing(pattern: Path) -> list[int]:
     """Numbers for which a picture exists, in order."""
-    match = _NUMBER.search(pattern.name)
+    match = NUMBER.search(pattern.name)
     assert match is not None, "callers have asked is_pattern"
     head, tail = re.escape(pattern.name[: match.start()]), re.escape(pattern.name[match.end() :])
     name = re.compile(rf"{head}(\d+){tail}")

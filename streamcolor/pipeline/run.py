@@ -15,6 +15,7 @@ from streamcolor.errors import Interrupted
 from streamcolor.media.described import Described, taken_for
 from streamcolor.media.pipes import STANDARD_OUTPUT, PipeTarget
 from streamcolor.media.reader import open_film
+from streamcolor.media.sequence import NUMBER, is_pattern
 from streamcolor.media.streams import Packet
 from streamcolor.media.writer import open_writer
 from streamcolor.pipeline.chain import Coloring, paint_through
@@ -31,7 +32,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 @dataclass(frozen=True)
 class RunOptions:
-    """A run as the user asked for it; every field is an option of ``streamcolor run``.
+    """A run as the user asked for it; ``streamcolor run --help`` explains those that are not named here.
 
     film: a file, an image sequence (``shot.%06d.png``) or ``-`` for stdin.
     references: files, ``FILE@FRAME``, ``FILE@TIMECODE`` or folders.
@@ -120,9 +121,8 @@ def default_output(film: str | Path) -> str:
     if str(film) == "-":
         return "-"
     path = Path(film)
-    if "%" in path.name:
-        head, _, rest = path.name.partition("%")
-        return str(path.with_name(f"{head}color.%{rest}"))
+    if is_pattern(path):
+        return str(path.with_name(NUMBER.sub(r"color.\g<0>", path.name, count=1)))
     suffix = path.suffix if path.suffix.lower() in {".mp4", ".m4v", ".mov", ".mkv"} else ".mkv"
     return str(path.with_name(f"{path.stem}.color{suffix}"))
 
@@ -163,10 +163,6 @@ def run(
             threads=options.threads,
             pipe=options.pipe,
         )
-        told = None if options.described is None else taken_for(reader.info, options.described, reader.container)
-        notices = [*([told] if told else []), *([writer.notice] if writer.notice else []), *writer.left_out]
-        if notify is not None:
-            notify(notices)
         done = 0
 
         def write(item: Painted | Packet) -> None:
@@ -181,6 +177,10 @@ def run(
                 progress(Progress(done, layout.film.frames, seconds, item.frame.seconds, item.shot, item.confidence))
 
         try:
+            told = None if options.described is None else taken_for(reader.info, options.described, reader.container)
+            notices = [*([told] if told else []), *([writer.notice] if writer.notice else []), *writer.left_out]
+            if notify is not None:
+                notify(notices)
             planes = Planes(writer.chroma_shape, writer.depth)
             stages = layout.stages(colorizers, planes)
             length = _LIVE_QUEUE if options.live else _QUEUE
@@ -204,6 +204,7 @@ def run(
         unused_references=[picture.name for coloring in colorings for picture in coloring.unused()],
         notices=[
             *notices,
+            *reader.losses,
             *(sentence for coloring in colorings for sentence in coloring.beyond_the_end()),
             *([f"{writer.respaced} frames were not one frame apart, and now are"] if writer.respaced else []),
         ],

@@ -7,6 +7,8 @@
     ├── DeviceError     RuntimeError 5    a device or peer failed
     └── Interrupted                  130  the user stopped the run
 
+Where the reader of our output has gone, the code is 141, as of any Unix filter (128 + SIGPIPE).
+A command that SIGTERM stopped ends with 143, one that SIGHUP stopped with 129.
 Raise where the cause is understood; the sentence names the thing and says what to do. They are shown
 in one place, ``streamcolor.commands``.
 """

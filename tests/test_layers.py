@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,14 @@ def test_only_commands_import_training() -> None:
         if "streamcolor.train" in path.read_text(encoding="utf-8")
     }
     assert importers <= {f"streamcolor/commands/{name}.py" for name in ("compare", "data", "train")}
+
+
+def test_every_package_is_installed() -> None:
+    """A new folder must be named in pyproject.toml, or it is missing in what pip installs."""
+    listed = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.S | re.M)
+    assert listed is not None
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "streamcolor").rglob("__init__.py")}
+    assert sorted(re.findall(r'"(.*?)"', listed[1])) == sorted(found | {"streamcolor.configs", "streamcolor.train"})
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

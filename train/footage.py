@@ -68,7 +68,7 @@ def load_footage(
         except (OSError, ValueError, av.FFmpegError) as error:
             footage.skipped.append(f"{path.name}: {error}")
     if not footage.stills and not footage.clips:
-        raise InputError(f"{folder} holds no color pictures and no clips to train on")
+        raise InputError(f"{folder} holds no color pictures of {smallest} lines and more, and no such clips")
     return footage
 
 

@@ -214,17 +214,19 @@ def create(
     weights: a safetensors file instead of the one that ships, or the folder of a training run. stabilize: models that
     color every frame for itself are steadied along the motion. precision: fp32, bf16, fp16 or auto, which is bf16 where
     the processor computes in it and the model loses nothing by it, fp32 otherwise. Raises CallError for an unknown id
-    or for weights given to a method that has none, InputError for a file that does not hold them, DeviceError for a
-    precision that the device does not have.
+    or precision, for a part of a model, or for weights given to a method that has none, InputError for a file that does
+    not hold them, DeviceError for a precision that the device does not have.
     """
     model = find(model_id)
+    if model.kind != "colorizer":
+        raise CallError(f"{model_id!r} colors nothing by itself: {model.title}")
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise CallError(f"no precision {precision!r}: choose auto, fp32, bf16 or fp16")
     if not model.trained:
         if weights is not None:
             raise CallError(f"model {model_id!r} has no weights; leave --weights out")
         plain: Colorizer = _home(model)()
         return plain
-    if precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise CallError(f"no precision {precision!r}: choose auto, fp32, bf16 or fp16")
     if precision == "fp16" and device == "cpu":
         raise DeviceError("a processor has no fp16 arithmetic; take --precision fp32 or bf16")
     from streamcolor.colorizers.stabilization import FrameWise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from streamcolor.commands import export as export_command
 from streamcolor.commands import filter as filter_command
 from streamcolor.commands import stylize as stylize_command
 from streamcolor.commands import train as train_command
+from streamcolor.commands.signals import stopped_by_signals
 from streamcolor.errors import CallError, StreamcolorError
 
 app = typer.Typer(
@@ -58,7 +60,24 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``streamcolor``: run a command, end with the exit code of what went wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_exit_code(words))
+    _open_closed_streams()
+    came: list[int] = []
+    try:
+        with stopped_by_signals(came):
+            code = _exit_code(words)
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(128 + came[0] if came and code else code)
+
+
+def _open_closed_streams() -> None:
+    """What a shell has closed (``>&-``) cannot be written, nor does it go into the next file that is opened."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number, and so this one.
+            os.open(os.devnull, os.O_RDONLY)
 
 
 def _exit_code(words: list[str]) -> int:
@@ -66,6 +85,8 @@ def _exit_code(words: list[str]) -> int:
     try:
         _refuse_empty(words)
         result = app(args=words, prog_name="streamcolor", standalone_mode=False)
+        if result == 130:  # newer parsers turn an interrupt into this
+            return _say("stopped", 130, verbose)
         return result if isinstance(result, int) else 0
     except StreamcolorError as error:
         return _say(str(error), error.exit_code, verbose)
@@ -80,9 +101,12 @@ def _exit_code(words: list[str]) -> int:
     except (BrokenPipeError, SystemExit):
         # Whoever read our stdout has gone (the parser turns that into a SystemExit): end as a filter does, and keep
         # the interpreter from flushing into it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _say(f"no space is left for {error.filename or 'standard output'}: make room", 4, verbose)
         with tempfile.NamedTemporaryFile("w", prefix="streamcolor-", suffix=".log", delete=False) as log:
             traceback.print_exc(file=log)
         return _say(

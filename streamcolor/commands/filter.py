@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from streamcolor.commands.options import Quiet, Verbose
-from streamcolor.errors import CallError
+from streamcolor.errors import CallError, OutputError
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _EXAMPLE = (
@@ -31,16 +31,18 @@ def command(
     ffmpeg -i FILM -map 0 -c copy -c:v rawvideo -f nut - | streamcolor filter ref=KEY.png | ffmpeg -f nut -i - OUT
 
     As options of run: ref (FILE, FILE@FRAME, FILE@TIMECODE or a FOLDER; may come again), model (none: pictures pass as
-    they came), weights, device, size, fit, sat, mix, enable, cut, cache_mb, depth, threads. latency=6: frames held to
-    see cuts coming, and four more to steady colors (not with stabilize=0). format=nut, mkv, ffv1 or y4m: of the output.
-    What the container of stdin cannot say: matrix, range, primaries, transfer, field (progressive, tff, bff), sar. A
-    ':' in a value is put in quotes or behind a backslash.
+    they came), weights, device, precision, size, fit, sat, mix, enable, cut, cache_mb, depth, threads. latency=6:
+    frames held to see cuts coming (lookahead of run), and four more to steady colors (not with stabilize=0).
+    format=nut, mkv, ffv1 or y4m: of the output. What the container of stdin cannot say: matrix, range, primaries,
+    transfer, field (progressive, tff, bff), sar. A ':' in a value is put in quotes or behind a backslash.
     """
     from streamcolor.pipeline.filter import filter_options
     from streamcolor.pipeline.node import NO_MODEL
     from streamcolor.pipeline.run import run
 
     asked = filter_options(options)
+    if sys.stdout is None:
+        raise OutputError(f"standard output is closed; pipe it on: {_EXAMPLE}")
     for descriptor, name, way in ((_STDIN, "input", "pipe a film in"), (_STDOUT, "output", "pipe it on")):
         if os.isatty(descriptor):
             raise CallError(f"standard {name} is a terminal; {way}: {_EXAMPLE}")

@@ -11,7 +11,8 @@ from streamcolor.commands.configuration import apply_configuration
 
 Model = Annotated[str, typer.Option("--model", metavar="ID", help="Model that colors; see: streamcolor models.")]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights (safetensors) instead of those that ship.")
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Safetensors or the folder of a training run, not what ships."),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16 (on a GPU).")]

@@ -41,7 +41,12 @@ def command(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Default: FILM with .color before its suffix."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Default: FILM with .color before its suffix, .mkv where that cannot be written; - for stdout.",
+        ),
     ] = None,
     model: Model = "propagator",
     weights: Weights = None,

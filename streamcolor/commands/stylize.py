@@ -53,14 +53,14 @@ def command(
 
     streamcolor stylize street.jpg evening.jpg -o street-evening.png --weights stylization.safetensors
     """
-    from streamcolor.colorizers.registry import find, shipped_weights
+    from streamcolor.colorizers.registry import find, weights_of
     from streamcolor.pipeline.stylize import StylizeOptions, stylize
 
     options = StylizeOptions(
         content,
         style,
         output,
-        weights or shipped_weights(find("stylization")),
+        weights_of(find("stylization"), weights),
         variant=cast("Variant", variant),
         sites=cast("Sites", sites),
         mode=cast("Mode", mode),

@@ -68,7 +68,7 @@ def command(
     """Train a model from nothing on a folder of stills and clips; RUN/average.safetensors goes to run --weights.
 
     Hyper-parameters of the model are options too (--batch 4 --epochs 30 --no-attention); configs/train/MODEL.yaml has
-    them all as published.
+    those that the paper or the recipe sets, and a name that does not exist is answered with the list of all.
     """
     from streamcolor.colorizers.registry import ALIASES, choose_device
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from streamcolor.errors import CallError, InputError
 from streamcolor.film.shots import Shot
 from streamcolor.film.similarity import GOOD_MATCH, match_score, small_picture
 from streamcolor.frame import Frame
+from streamcolor.media.stills import decode_upright
 
 Float32 = NDArray[np.float32]
 
@@ -130,19 +130,17 @@ def _timecode(text: str, rate: Fraction) -> int | None:
 
 
 def _read(path: Path) -> tuple[Float32, Float32]:
-    """R'G'B' (H, W, 3) and alpha (H, W) of a picture, 8 or 16 bits, float32 in [0, 1]."""
+    """R'G'B' (H, W, 3) and alpha (H, W) of a picture, 8 or 16 bits, upright, float32 in [0, 1]."""
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"the reference {path} cannot be read: {error.strerror}") from error
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if picture is None or picture.dtype not in (np.uint8, np.uint16):
+    picture = decode_upright(data)
+    if picture is None:
         if path.suffix.lower() in FILM_SUFFIXES:
             raise InputError(f"the reference {path} is a film; save one of its frames as a picture and name that")
         raise InputError(f"the reference {path} is not a picture of 8 or 16 bits")
     scaled = picture.astype(np.float32) / np.float32(255 if picture.dtype == np.uint8 else 65535)
-    if scaled.ndim == 2:
-        scaled = np.repeat(scaled[..., None], 3, 2)
     opaque = np.ones(scaled.shape[:2], np.float32)
     alpha = np.ascontiguousarray(scaled[..., 3]) if scaled.shape[2] == 4 else opaque
     return np.ascontiguousarray(scaled[..., 2::-1]), alpha
@@ -165,7 +163,8 @@ def _fitted(rgb: Float32, alpha: Float32, aspect: float, fit: str) -> tuple[Floa
     """Crop the middle, or pad with transparency, to the film's aspect ratio; otherwise as it is (it is stretched)."""
     height, width = rgb.shape[:2]
     if fit == "crop":
-        w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+        # At least a pixel is left of it where the film is far longer than high.
+        w, h = min(width, max(1, round(height * aspect))), min(height, max(1, round(width / aspect)))
         x, y = (width - w) // 2, (height - h) // 2
         return rgb[y : y + h, x : x + w], alpha[y : y + h, x : x + w]
     if fit == "pad":

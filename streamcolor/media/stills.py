@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -40,16 +41,27 @@ def read_still(path: Path) -> Still:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"the picture {path} cannot be read: {error.strerror}") from error
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if picture is not None and (picture.ndim == 2 or picture.shape[2] != 4):
-        # Unchanged is also not turned upright.
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if picture is None or picture.dtype not in (np.uint8, np.uint16):
+    picture = decode_upright(data)
+    if picture is None:
         raise InputError(f"{path} is not a picture of 8 or 16 bits")
     depth = 8 if picture.dtype == np.uint8 else 16
     scaled = picture.astype(np.float32) / np.float32(2**depth - 1)
     alpha = np.ascontiguousarray(scaled[..., 3]) if scaled.shape[2] == 4 else None
     return Still(np.ascontiguousarray(scaled[..., 2::-1]), alpha, depth)
+
+
+def decode_upright(data: NDArray[np.uint8]) -> NDArray[np.integer[Any] | np.floating[Any]] | None:
+    """BGR (H, W, 3) or BGRA (H, W, 4) of the bytes of a picture, upright as its EXIF says (not with an alpha channel).
+
+    None for what is not a picture of 8 or 16 bits.
+    """
+    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if picture is None or picture.dtype not in (np.uint8, np.uint16):
+        return None
+    if picture.ndim == 2 or picture.shape[2] != 4:
+        # Unchanged is also not turned upright.
+        return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return picture
 
 
 def write_still(path: Path, still: Still) -> None:

@@ -49,6 +49,7 @@ def check(path: Path, text: str, says: str) -> None:
         ("- a\n- b\n", "c.yaml:1: a configuration is a list of 'option: value' lines"),
         ("a: [1\n", "this is not YAML"),
         ("42: x\n", "unknown key '42'"),
+        ("model: flow\nref: a\nmodel: welsh\n", "c.yaml:3: 'model' is in line 1 already; keep one of them"),
     ],
 )
 def test_wrong_files_are_refused_with_file_and_line(tmp_path: Path, text: str, says: str) -> None:

@@ -21,7 +21,7 @@ from streamcolor.commands import main
         (["propagator", "--width", "100"], "must be multiples of 16", 2),
         (["propagator", "--data", "nowhere"], "there is no folder nowhere", 3),
         (["propagator", "--resume"], "holds no checkpoint to resume from", 3),
-        (["propagator"], "holds no color pictures and no clips", 3),
+        (["propagator"], "holds no color pictures of 128 lines", 3),
     ],
 )
 def test_wrong_calls(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import data
 
 from streamcolor.errors import CallError, InputError
@@ -125,6 +126,49 @@ def test_depth_alpha_and_grey(tmp_path: Path) -> None:
     assert set(np.unique(pixels["deep.png"][1][:, : WIDTH // 2])) == {0.0}
     assert float(pixels["deep.png"][1][:, WIDTH // 2 :].min()) == 1.0 == float(pixels["flat.png"][1].min())
     assert np.ptp(pixels["grey.png"][0], axis=2).max() == 0
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_photo_stands_upright(tmp_path: Path, suffix: str, orientation: int, turns: int) -> None:
+    """orientation: of EXIF 2.3, tag 274; the stored picture is shown after this many quarter turns to the left."""
+    upright = color("coffee")[..., ::-1]
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"key{suffix}"
+    Image.fromarray(np.rot90(upright, -turns)).save(path, exif=exif, quality=95)
+    (reference,) = load(path)
+    pixels, alpha = reference.pixels()
+    assert pixels.shape == (HEIGHT, WIDTH, 3) and alpha.min() == 1
+    assert np.abs(pixels - upright / 255.0).mean() < 0.02
+
+
+def test_a_picture_of_other_numbers_is_refused_without_more_words(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for kind in (np.float32, np.int32):
+        save(tmp_path / "key.tiff", np.zeros((HEIGHT, WIDTH), kind))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="is not a picture of 8 or 16 bits"):
+            load(tmp_path / "key.tiff")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_palettes_and_inks_give_their_colors(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.ascontiguousarray(color("coffee")[..., ::-1]))
+    indexed = picture.quantize(200)
+    indexed.save(tmp_path / "palette.png")
+    picture.convert("CMYK").save(tmp_path / "inks.jpg", quality=95)
+    pixels = {reference.name: reference.pixels()[0] for reference in load(tmp_path)}
+    np.testing.assert_allclose(pixels["palette.png"], np.asarray(indexed.convert("RGB")) / 255.0, atol=1e-6)
+    assert np.abs(pixels["inks.jpg"] - np.asarray(picture) / 255.0).mean() < 0.02
+
+
+def test_something_is_left_of_a_picture_that_is_cropped_for_a_line(tmp_path: Path) -> None:
+    key = save(tmp_path / "key.png", color("coffee")[:16, :16])
+    for size, shape in (((640, 2), (1, 16, 3)), ((2, 640), (16, 1, 3))):
+        (reference,) = load(key, size=size, fit="crop")
+        pixels, alpha = reference.pixels()
+        assert pixels.shape == shape and alpha.shape == shape[:2]
 
 
 def test_another_aspect_needs_a_fit(tmp_path: Path) -> None:

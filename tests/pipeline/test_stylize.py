@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,6 +209,19 @@ def test_what_cannot_be_done_is_refused(options: StylizeOptions, tmp_path: Path)
         with pytest.raises(kind, match=says):
             stylize(replace(options, **change))  # type: ignore[arg-type]
     assert options.output.read_bytes() == b"there"
+
+
+def test_the_folder_of_a_training_run_holds_weights(options: StylizeOptions, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    app = typer.Typer()
+    app.command()(stylize_command.command)
+    words = [str(options.content), str(options.style), "-o", str(options.output), "--weights", str(run)]
+    ran = CliRunner().invoke(app, [*words, "--device", "cpu"])
+    assert isinstance(ran.exception, InputError) and "is no folder of a training run" in str(ran.exception)
+    shutil.copy(options.weights, run / "average.safetensors")
+    assert CliRunner().invoke(app, [*words, "--device", "cpu"]).exit_code == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(options.output)), result(options))
 
 
 def test_the_command(options: StylizeOptions) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +93,39 @@ def test_another_aspect_is_taken_when_told_how(tmp_path: Path, film: Path) -> No
     assert stopped.value.code == 2
 
 
+def test_a_picture_that_is_cropped_for_a_line(tmp_path: Path) -> None:
+    line = write_film(tmp_path / "line.mkv", [scene(2, 640, n, 8) for n in range(3)])
+    square = write_keyframe(tmp_path / "square.png", scene(16, 16, 0, 8))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(line), "--ref", f"{square}@0", "--fit", "crop", "--model", "welsh", "-q"])
+    assert stopped.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("100%.mp4", "100%.color.mp4"), ("a%d.mp4", "a%d.color.mp4"), ("%04d.avi", "%04d.color.mkv")],
+)
+def test_a_film_with_a_percent_sign_in_its_name(
+    tmp_path: Path, film: Path, key: Path, name: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", str(tmp_path / name), "--ref", str(key), "--model", "welsh", "-q"]
+    shutil.copy(film, tmp_path / name)
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 0, capsys.readouterr().err
+    assert len(read_luma(tmp_path / output)[0]) == 8
+    refused(["run", tmp_path / "gone%d.mp4", "--ref", key], 3, "gone%d.mp4 does not exist", capsys, tmp_path)
+
+
+def test_pictures_with_a_percent_sign_in_their_names(tmp_path: Path, key: Path) -> None:
+    for number in range(3):
+        write_keyframe(tmp_path / f"5%_{number:03d}.png", scene(64, 96, number, 8))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(tmp_path / "5%_%03d.png"), "--ref", str(key), "--model", "welsh", "-q"])
+    assert stopped.value.code == 0
+    assert [path.name for path in sorted(tmp_path.glob("*color*"))] == [f"5%_color.{n:03d}.png" for n in range(3)]
+
+
 def test_a_film_of_no_frames(tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = tmp_path / "empty.mkv"
     write_film(empty, [scene(64, 96, 0, 8)])
@@ -149,6 +187,8 @@ def test_an_odd_sized_film_works_and_keeps_its_luma(
         (["--ref", "@5"], "'@5' names no picture"),
         (["--ref", ""], "--ref is empty"),
         (["--weights="], "--weights is empty"),
+        (["--model", "autoencoder"], "'autoencoder' colors nothing by itself"),
+        (["--model", "flow", "--precision", "bogus"], "no precision 'bogus'"),
     ],
 )
 def test_wrong_options(
@@ -164,6 +204,44 @@ def test_an_unknown_key_in_a_configuration(
     refused(["run", film, "--ref", key, "--config", tmp_path / "c.yaml"], 2, "c.yaml:2", capsys, tmp_path)
     (tmp_path / "c.yaml").write_text("model: [flow\n")
     refused(["run", film, "--ref", key, "--config", tmp_path / "c.yaml"], 2, "not YAML", capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model: flow\nref: null\n", "c.yaml:2: ref: a value is missing"),
+        ("model: flow\n\nref: [key.png, '']\n", "c.yaml:3: ref: a value is missing"),
+        ("sat: [1]\n", "c.yaml:1: sat: [1] is not one value"),
+        ("output: {a: b}\n", "c.yaml:1: output: {'a': 'b'} is not one value"),
+        ("quiet: true\ncut: [a]\n", "c.yaml:2: cut: "),
+        ("sat: 20\n", "c.yaml:1: sat: "),
+        ("crf: 18.5\n", "c.yaml:1: crf: "),
+        ("sat: yes\n", "c.yaml:1: sat: "),
+        ("quiet: maybe\n", "c.yaml:1: quiet: "),
+        ("ref: key.png\nref: other.png\n", "c.yaml:2: 'ref' is in line 1 already; keep one of them"),
+        ("cache_mb: 99\n\ncache-mb: 99\n", "c.yaml:3: 'cache-mb' is in line 1 already; keep one of them"),
+        ("xqzz: 1\n", "enable, film, fit, json, lookahead"),
+        ("film_i: film.mp4\n", "unknown key 'film_i'"),
+    ],
+)
+def test_wrong_values_in_a_configuration(
+    text: str, says: str, film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    refused(["run", film, "--config", tmp_path / "c.yaml"], 2, says, capsys, tmp_path)
+
+
+def test_values_in_a_configuration_are_those_of_the_command_line(
+    film: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["film: " + str(film), "ref: " + str(key), "model: welsh", "cut: [2, 4]", "sat: 1", "stabilize: no"]
+    lines += ["json: true", "quiet: yes", "crf: null", "cache-mb: 64"]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--config", str(tmp_path / "c.yaml")])
+    spoken = capsys.readouterr()
+    assert stopped.value.code == 0 and spoken.err == ""
+    assert [shot["start"] for shot in json.loads(spoken.out)["shots"]] == [0, 2, 4]
 
 
 def test_a_configuration_is_heard_and_the_command_line_wins(film: Path, key: Path, tmp_path: Path) -> None:
@@ -214,30 +292,128 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, key: Path, capsys: pytest
     refused(words, 4, "space", capsys, tmp_path)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_full_disk_behind_standard_output() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([str(COMMAND), "models"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (4, "streamcolor: no space is left for standard output: make room\n")
+
+
 def test_a_read_only_folder(small_disk: Path, film: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     refused(["run", film, "--ref", key, "-o", small_disk / "out.mp4"], 4, "read-only", capsys, small_disk)
 
 
-def test_ctrl_c_leaves_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mkv", [scene(120, 160, n, 8) for n in range(400)])
-    key = write_keyframe(tmp_path / "key.png", scene(120, 160, 0, 8))
-    before = sorted(tmp_path.iterdir())
-    words = [str(COMMAND), "run", str(film), "--ref", str(key), "--progress", str(tmp_path / "progress")]
-    # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
-    process = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
-    for _ in range(600):
+def wait_for_frames(progress: Path) -> None:
+    for _ in range(1200):
         time.sleep(0.05)
-        if "frame=" in ((tmp_path / "progress").read_text() if (tmp_path / "progress").exists() else ""):
-            break
-    process.send_signal(signal.SIGINT)
-    _, spoken = process.communicate(timeout=60)
+        if "frame=" in (progress.read_text() if progress.exists() else ""):
+            return
+    raise TimeoutError("no frame in a minute")
+
+
+@contextlib.contextmanager
+def started(words: list[str], number: signal.Signals, handler: signal.Handlers) -> Iterator[subprocess.Popen[str]]:
+    """A program that hears a signal in this way, or does not."""
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, handler)
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def long_run(folder: Path) -> list[str]:
+    """A run of some seconds, which writes ``folder/progress``."""
+    film = write_film(folder / "film.mkv", [scene(120, 160, n, 8) for n in range(400)])
+    key = write_keyframe(folder / "key.png", scene(120, 160, 0, 8))
+    words = [str(COMMAND), "run", str(film), "--ref", str(key), "--progress", str(folder / "progress")]
+    return [*words, "--model", "flow", "--threads", "1"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        # timeout(1) sends its signal to the process and to its group.
+        ([signal.SIGTERM] * 3, 143),
+    ],
+)
+def test_a_stopped_run_leaves_nothing_and_says_how_to_go_on(
+    tmp_path: Path, numbers: list[signal.Signals], code: int
+) -> None:
+    words = long_run(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+    with started(words, signal.SIGINT, signal.SIG_DFL) as process:
+        wait_for_frames(tmp_path / "progress")
+        for number in numbers:
+            process.send_signal(number)
+        _, spoken = process.communicate(timeout=60)
     (tmp_path / "progress").unlink()
-    assert process.returncode == 130
-    assert "same command" in spoken and "Traceback" not in spoken
+    assert process.returncode == code
+    assert spoken.count("\n") == 1 and "same command" in spoken and "Traceback" not in spoken, spoken
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_that_waits_for_its_film_can_be_ended(tmp_path: Path) -> None:
+    """Nobody writes into the pipe, and the libraries that read it hear no signal."""
+    film = tmp_path / "film.nut"
+    os.mkfifo(film)
+    with started([str(COMMAND), "run", str(film)], signal.SIGTERM, signal.SIG_DFL) as process, film.open("wb"):
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert list(tmp_path.iterdir()) == [film]
+
+
+def test_nohup_is_heard(tmp_path: Path) -> None:
+    with started(long_run(tmp_path), signal.SIGHUP, signal.SIG_IGN) as process:
+        wait_for_frames(tmp_path / "progress")
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 143
+
+
+def test_a_closed_terminal_ends_a_run(tmp_path: Path) -> None:
+    """Neither the bar nor the sentence can be written any more."""
+    words = long_run(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    outer, inner = pty.openpty()
+    with subprocess.Popen(
+        words, stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as process:  # fmt: skip
+        try:
+            os.close(inner)
+            wait_for_frames(tmp_path / "progress")
+            os.close(outer)
+            assert process.wait(60) == 129
+        finally:
+            process.kill()
+    (tmp_path / "progress").unlink()
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_signals_of_whoever_calls_the_command_from_python_stay(film: Path, key: Path) -> None:
+    def mine(*_: object) -> None:
+        raise AssertionError
+
+    before = signal.signal(signal.SIGTERM, mine)
+    hung_up = signal.getsignal(signal.SIGHUP)
+    try:
+        with pytest.raises(SystemExit):
+            main(["run", str(film), "--ref", str(key), "--model", "welsh", "-q"])
+        assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == (mine, hung_up)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is the witness")

@@ -304,6 +304,30 @@ def test_a_terminal_is_refused(descriptor: int, name: str, tmp_path: Path, capfd
     check_sentence(capfd.readouterr().err, f"standard {name} is a terminal")
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "says"),
+    [(1, 4, "standard output is closed"), (0, 3, "standard input is not a film"), (2, 0, "")],
+)
+def test_what_a_shell_has_closed(closed: int, code: int, says: str, tmp_path: Path) -> None:
+    source, piped = make_film(tmp_path / "film.nut", count=2, sound=False), tmp_path / "piped.nut"
+    redirect = {0: "<&-", 1: ">&-", 2: "2>&-"}[closed]
+    line = f'"$0" filter model=none < {source} > {piped} {redirect}'
+    done = subprocess.run(["sh", "-c", line, str(COMMAND)], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code, done.stderr
+    if says:
+        check_sentence(done.stderr, says)
+    else:
+        check_frames(piped, read_luma(source)[0])
+
+
+def test_a_film_for_a_closed_output_is_refused(tmp_path: Path, key: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", count=2, sound=False)
+    line = f'"$0" run {film} --ref {key} --model welsh -o - >&-'
+    done = subprocess.run(["sh", "-c", line, str(COMMAND)], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 4
+    check_sentence(done.stderr, "cannot be written")
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mkv", [scene(128, 192, n, 8) for n in range(12)])
     source = ["ffmpeg", "-v", "quiet", "-stream_loop", "-1", "-i", str(film), "-c:v", "rawvideo", "-f", "nut", "-"]

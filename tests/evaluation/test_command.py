@@ -149,7 +149,7 @@ def test_wrong_words(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "folder").mkdir()
     for words, code, says in (
         (["--measures", "warp,vmaf"], 2, "no measure 'vmaf'"),
-        (["--measures", ""], 2, "no measure ''"),
+        (["--measures", ""], 2, "--measures is empty"),
         (["--lpips-backbone", tmp_path / "gone.pth"], 3, "gone.pth"),
         (["--lpips-backbone", tmp_path / "notes.pth"], 3, "notes.pth"),
         (["--fid-backbone", tmp_path / "notes.pth"], 3, "notes.pth"),

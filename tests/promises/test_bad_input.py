@@ -21,16 +21,6 @@ from films import read_luma, scene, write_film, write_keyframe
 COMMAND = Path(sys.executable).with_name("streamcolor")
 
 
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return write_film(tmp_path / "film.mp4", [scene(64, 96, n, 8) for n in range(8)], codec="libx264")
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    return write_keyframe(tmp_path / "key.png", scene(64, 96, 0, 8))
-
-
 def refused(words: list[str | Path], code: int, says: str, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """The command ends with this code and one sentence that holds ``says``; the folder is as before."""
     before = sorted(folder.rglob("*"))

@@ -23,16 +23,6 @@ from films import scene, write_film, write_keyframe
 COMMAND = Path(sys.executable).with_name("streamcolor")
 
 
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return write_film(tmp_path / "film.mp4", [scene(64, 96, n, 8) for n in range(8)], codec="libx264")
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    return write_keyframe(tmp_path / "key.png", scene(64, 96, 0, 8))
-
-
 def wait_for_frames(progress: Path) -> None:
     for _ in range(1200):
         time.sleep(0.05)

@@ -38,7 +38,7 @@ def command(json_: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
         return
     for row in rows:
-        guided = "references" if row["references"] else "automatic"
-        guided = guided if row["kind"] == "colorizer" else str(row["kind"])
-        typer.echo(f"{row['id']:20s} {row['parameters']:>12,d} parameters  {guided:10s}  weights: {row['weights']}")
+        colors = "references" if row["references"] else "automatic"
+        use = colors if row["kind"] == "colorizer" else str(row["kind"])
+        typer.echo(f"{row['id']:20s} {row['parameters']:>12,d} parameters  {use:10s}  weights: {row['weights']}")
         typer.echo(f"{'':20s} {row['title']}; {row['paper']}")

@@ -1,4 +1,4 @@
-"""What of a film does not come through: pictures that are damaged or missing, its end, its transparency."""
+"""What of a film does not come through: pictures that are damaged or missing, its end, what rides on its pictures."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ _ROUNDING = Fraction(1, 2)
 _ROUNDED_DURATION = Fraction(1, 10)
 # Its decoder makes bgra of every palette.
 _PALETTE_CODEC = "gif"
+# What pictures may carry along and PyAV cannot write, by FFmpeg's names of side data.
+_RIDERS = {
+    "A53_CC": "closed captions inside its pictures (ATSC A/53)",
+    "S12M_TIMECODE": "time code inside its pictures (SMPTE ST 12-1)",
+    "AFD": "active format description",
+    "MASTERING_DISPLAY_METADATA": "HDR mastering display (SMPTE ST 2086)",
+    "CONTENT_LIGHT_LEVEL": "HDR content light level (CTA-861.3)",
+    "DYNAMIC_HDR_PLUS": "HDR10+ data (SMPTE ST 2094-40)",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid data",
+    "DOVI_RPU_BUFFER": "Dolby Vision data",
+    "DOVI_METADATA": "Dolby Vision data",
+}
 
 
 def held_sentences(number: int) -> Iterator[str]:
@@ -50,6 +62,8 @@ class Tally:
         self._packets = 0
         self._others_end = Fraction(0)
         self._transparent: str | None = None
+        # In the order of their first appearance.
+        self._riders: dict[str, None] = {}
         self._early: str | None = None
 
     def packet(self, packet: av.Packet[Any]) -> None:
@@ -63,6 +77,9 @@ class Tally:
     def frame(self, frame: Frame, picture: av.VideoFrame | None) -> None:
         """The next frame of the film. picture: what it was made of, or None if it is held."""
         flawed = picture is not None and frame.damaged
+        if picture is not None:
+            names = (data.type.name for data in picture.side_data)
+            self._riders |= {_RIDERS[name]: None for name in names if name in _RIDERS}
         self.held += picture is None
         self.flawed += flawed
         if self._before is None:
@@ -108,6 +125,8 @@ class Tally:
             yield self._early
         if self._transparent is not None:
             yield f"the alpha of the film ({self._transparent}) is left out: its pictures come out opaque"
+        if self._riders:
+            yield f"left out of the film: {', '.join(self._riders)}"
 
     def _constant(self, frame: Frame) -> bool:
         return abs(frame.duration * frame.time_base * self._rate - 1) <= _ROUNDED_DURATION

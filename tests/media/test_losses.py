@@ -126,6 +126,27 @@ def test_transparency_is_not_dropped_in_silence(
     assert told(make_film(name, *options))[1:] == (0, expected)
 
 
+def with_captions(film: Path) -> Path:
+    """H.264 in Annex B with a caption in front of every picture: SEI of ITU-T T.35, ATSC A/53 part 4, 6.2.3."""
+    caption = bytes([0xB5, 0x00, 0x31]) + b"GA94" + bytes([0x03, 0x41, 0xFF, 0xFC, 0x94, 0x20, 0xFF])
+    told = b"\0\0\0\1" + bytes([6, 4, len(caption)]) + caption + b"\x80"
+    units = re.split(rb"\x00\x00\x00?\x01", film.read_bytes())[1:]
+    film.write_bytes(b"".join((told if unit[0] & 31 in (1, 5) else b"") + b"\0\0\0\1" + unit for unit in units))
+    return film
+
+
+def test_captions_and_hdr_data_are_not_dropped_in_silence(make_film: MakeFilm) -> None:
+    captioned = with_captions(make_film("film.h264", *_X264, "-bf", "0", seconds=1))
+    assert told(captioned) == (25, 0, ["left out of the film: closed captions inside its pictures (ATSC A/53)"])
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    options = ("-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-x265-params", f"log-level=0:{display}")
+    _, damaged, sentences = told(make_film("hdr.mp4", *options, seconds=1))
+    assert damaged == 0
+    assert sentences == [
+        "left out of the film: HDR mastering display (SMPTE ST 2086), HDR content light level (CTA-861.3)"
+    ]
+
+
 def test_held_frames_are_told_in_one_and_many() -> None:
     assert list(held_sentences(1)) == ["1 damaged frame was held from the one before it"]
     assert list(held_sentences(2)) == ["2 damaged frames were held from the ones before them"]

@@ -39,6 +39,8 @@ FLAT_WINDOW = 9
 FLAT_RESIDUAL = 12.0
 FLAT_TOLERANCE = 4.0
 FLAT_OFF = 0.2
+# OpenCV refuses pictures that are smaller; they are continued by their border.
+_LEAST_SIDE = 16
 
 
 def to_grey(lightness: Float32) -> Grey:
@@ -58,9 +60,13 @@ def flow_between(a: Grey, b: Grey, start: Float32 | None = None, *, fine: bool =
         dis.setPatchStride(5)
         dis.setGradientDescentIterations(12)
         dis.setVariationalRefinementIterations(0)
-    if start is None:
-        return np.asarray(dis.calc(a, b, np.empty(0, np.float32)), np.float32)
-    return np.asarray(dis.calc(a, b, start.copy()), np.float32)
+    height, width = a.shape
+    margin = (0, max(_LEAST_SIDE - height, 0), 0, max(_LEAST_SIDE - width, 0))
+    if any(margin):
+        a, b = (np.asarray(cv2.copyMakeBorder(grey, *margin, cv2.BORDER_REPLICATE), np.uint8) for grey in (a, b))
+        start = None
+    found = dis.calc(a, b, np.empty(0, np.float32) if start is None else start.copy())
+    return np.ascontiguousarray(found[:height, :width], np.float32)
 
 
 def sample(values: Float32, flow: Float32) -> Float32:

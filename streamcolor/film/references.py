@@ -17,7 +17,7 @@ from streamcolor.errors import CallError, InputError
 from streamcolor.film.shots import Shot
 from streamcolor.film.similarity import GOOD_MATCH, match_score, small_picture
 from streamcolor.frame import Frame
-from streamcolor.media.stills import decode_upright
+from streamcolor.media.stills import read_still
 
 Float32 = NDArray[np.float32]
 
@@ -132,18 +132,13 @@ def _timecode(text: str, rate: Fraction) -> int | None:
 def _read(path: Path) -> tuple[Float32, Float32]:
     """R'G'B' (H, W, 3) and alpha (H, W) of a picture, 8 or 16 bits, upright, float32 in [0, 1]."""
     try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(f"the reference {path} cannot be read: {error.strerror}") from error
-    picture = decode_upright(data)
-    if picture is None:
-        if path.suffix.lower() in FILM_SUFFIXES:
-            raise InputError(f"the reference {path} is a film; save one of its frames as a picture and name that")
-        raise InputError(f"the reference {path} is not a picture of 8 or 16 bits")
-    scaled = picture.astype(np.float32) / np.float32(255 if picture.dtype == np.uint8 else 65535)
-    opaque = np.ones(scaled.shape[:2], np.float32)
-    alpha = np.ascontiguousarray(scaled[..., 3]) if scaled.shape[2] == 4 else opaque
-    return np.ascontiguousarray(scaled[..., 2::-1]), alpha
+        still = read_still(path, "reference")
+    except InputError:
+        if path.is_file() and path.suffix.lower() in FILM_SUFFIXES:
+            film = f"the reference {path} is a film; save one of its frames as a picture and name that"
+            raise InputError(film) from None
+        raise
+    return still.rgb, np.ones(still.rgb.shape[:2], np.float32) if still.alpha is None else still.alpha
 
 
 def _aspect(rgb: Float32, width: int, height: int, sample: Fraction | None, fit: str, path: Path) -> float:

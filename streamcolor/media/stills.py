@@ -35,22 +35,22 @@ class Still:
     depth: int
 
 
-def read_still(path: Path) -> Still:
-    """A picture of 8 or 16 bits, upright as its EXIF says. Raises InputError."""
+def read_still(path: Path, what: str = "picture") -> Still:
+    """A picture of 8 or 16 bits, upright as its EXIF says. Raises InputError, which calls it ``what`` it is for."""
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise InputError(f"the picture {path} cannot be read: {error.strerror}") from error
-    picture = decode_upright(data)
+        raise InputError(f"the {what} {path} cannot be read: {error.strerror}") from error
+    picture = _decode_upright(data)
     if picture is None:
-        raise InputError(f"{path} is not a picture of 8 or 16 bits")
+        raise InputError(f"the {what} {path} is not a picture of 8 or 16 bits")
     depth = 8 if picture.dtype == np.uint8 else 16
     scaled = picture.astype(np.float32) / np.float32(2**depth - 1)
     alpha = np.ascontiguousarray(scaled[..., 3]) if scaled.shape[2] == 4 else None
     return Still(np.ascontiguousarray(scaled[..., 2::-1]), alpha, depth)
 
 
-def decode_upright(data: NDArray[np.uint8]) -> NDArray[np.integer[Any] | np.floating[Any]] | None:
+def _decode_upright(data: NDArray[np.uint8]) -> NDArray[np.integer[Any] | np.floating[Any]] | None:
     """BGR (H, W, 3) or BGRA (H, W, 4) of the bytes of a picture, upright as its EXIF says (not with an alpha channel).
 
     None for what is not a picture of 8 or 16 bits.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from streamcolor.colorizers.cache import ReferenceCache
@@ -155,3 +156,12 @@ def test_sampling_is_bilinear() -> None:
     ramp = np.arange(10, dtype=np.float32)[None].repeat(4, 0)
     moved = sample(ramp, np.full((4, 10, 2), (0.5, 0), np.float32))
     np.testing.assert_allclose(moved[:, :9], ramp[:, :9] + 0.5, atol=0.02)
+
+
+@pytest.mark.parametrize("size", [(2, 640), (640, 2), (8, 8), (1, 1)])
+@pytest.mark.parametrize("fine", [False, True])
+def test_films_of_a_few_lines_have_flow_too(size: tuple[int, int], fine: bool) -> None:
+    """OpenCV refuses them."""
+    grey = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    flow = flow_between(grey, grey, np.zeros((*size, 2), np.float32), fine=fine)
+    assert flow.shape == (*size, 2) and np.abs(flow).max() < 0.5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +106,9 @@ def unroll(
     batch: see ``Sequences``; the first pictures of a sequence are its references. Frames before the last
     ``recipe.frames`` are colored without gradient. prior: what the frames are also guessed by, not learned.
     """
-    lightness, ab, tracked, flow = batch["lightness"], batch["ab"], batch["tracked"], batch["flow"]
+    lightness, ab, tracked, flow, moving, moved = (
+        batch[name] for name in ("lightness", "ab", "tracked", "flow", "moving", "moved")
+    )
     size, pictures = lightness.shape[:2]
     count = tracked.shape[1]
     guides, warm = pictures - count, max(count - recipe.frames, 0)
@@ -125,7 +127,8 @@ def unroll(
         with torch.set_grad_enabled(t >= warm):
             known = tracked[:, t] if guided else None
             motion = Motion(known, carry(colored[-1].value4, flow[:, t]) if colored else None)
-            output = network(query, references, colored[-1:], motion, prior4[:, t])
+            guiding = [replace(held, moved8=moved[:, t, g]) for g, held in enumerate(references)]
+            output = network(query, guiding, colored[-1:], motion, prior4[:, t], moving[:, t])
             found = losses(output, target, query.light4, least[:, guides + t])
             if t > 1:
                 before, true_before = colored[-1].value4[:, :2], ab4[:, guides + t - 1]

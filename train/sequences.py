@@ -15,6 +15,8 @@ import torch
 from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.propagator import motion
 from streamcolor.colorizers.propagator.motion import Followed, Way
+from streamcolor.colorizers.propagator.movers import Movers
+from streamcolor.colorizers.tracks import Between
 from streamcolor.train.batches import NumberedBatches
 from streamcolor.train.footage import Bytes, Clip, Footage
 from streamcolor.train.old_film import Picture, age, grey_weights, lightness_of_grey, to_luma
@@ -63,7 +65,9 @@ class Sequences(NumberedBatches):
     """Endless batches of B sequences with K references and T frames (with or without ``warm``), and of N stills.
 
     lightness (B, K + T, 1, h, w): L* / 100 - 0.5. ab (B, K + T, 2, h, w): / 110.
-    tracked, flow (B, T, 4, h/4, w/4): ``Followed.candidate`` and ``motion.flow_before`` (zeros for the first).
+    tracked, flow (B, T, 4, h/4, w/4): ``Followed.candidate`` and ``Way.reduced`` (zeros for the first).
+    moving (B, T, 1, h/8, w/8), moved (B, T, K, 2, h/8, w/8): ``Movers.query``, ``Movers.memories`` (zeros where
+    no frame lies before).
     still_lightness (N, 2, 1, h, w) and still_ab (N, 2, 2, h, w): two parts of each still; absent when N is 0.
     """
 
@@ -106,13 +110,12 @@ class Sequences(NumberedBatches):
         if rng.random() < 0.5:
             rgb = rgb[:, :, ::-1]
         lightness, ab = as_film_and_truth(np.ascontiguousarray(rgb), rng)
-        tracked, flow = follow(lightness, ab, scene, guides)
+        followed = follow(lightness, ab, scene, guides)
         seen = [n for n in range(len(rgb)) if not guides <= n < guides + scene.lead]
         return {
             "lightness": lightness[seen, None] / 100 - 0.5,
             "ab": np.ascontiguousarray(ab[seen].transpose(0, 3, 1, 2)) / 110,
-            "tracked": tracked,
-            "flow": flow,
+            **followed,
         }
 
     def _still(self, rng: np.random.Generator) -> dict[str, Picture]:
@@ -308,8 +311,8 @@ def as_film_and_truth(rgb: Picture, rng: np.random.Generator) -> tuple[Picture, 
     return lightness_of_grey(age(to_luma(rgb, grey_weights(rng)), rng)), np.ascontiguousarray(lab[..., 1:])
 
 
-def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> tuple[Picture, Picture]:
-    """What the tracks say of the run, as when the film is colored: (T, 4, h/4, w/4) tracked and flow."""
+def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> dict[str, Picture]:
+    """What flow says of the run, as when the film is colored: what ``Sequences`` names, (T, ...) each."""
     opaque = torch.ones(lightness.shape[1:])
     references = [
         Entry(
@@ -324,19 +327,24 @@ def follow(lightness: Picture, ab: Picture, scene: Scene, guides: int) -> tuple[
         for n in range(guides)
     ]
     held: dict[str, torch.Tensor] | None = None
-    tracked: list[Picture] = []
-    flow: list[Picture] = []
+    height, width = lightness.shape[1:]
+    still = Movers(
+        np.zeros((height // 4, width // 4), np.float32), np.zeros((guides, 2, height // 8, width // 8), np.float32)
+    )
+    run: list[dict[str, Picture]] = []
     # A film that is colored from its first frame on has followed flow from that frame.
     path = [*([0] if scene.joined else []), *range(guides, len(lightness))]
     for n in path:
         here, number = lightness[n], scene.numbers[n]
-        tracks = motion.follow(here, held, references, number)
+        movers, way, between = still, None, None
+        if held is not None:
+            between = Between.of(here, held["lightness"].numpy(), fine=True)
+            movers, way = Movers.of(between, held, range(guides)), Way.back(between, held)
+        tracks = motion.follow(here, held, references, number, between)
         if n >= guides + scene.lead:
-            tracked.append(Followed.of(tracks, here, references, number).candidate())
+            tracked = Followed.of(tracks, here, references, number).candidate()
             # Nothing is carried into the first frame of a run: the frame before it was not colored.
-            if held is not None and tracks.between is not None and flow:
-                flow.append(Way.back(tracks.between, held).reduced(here))
-            else:
-                flow.append(np.zeros_like(tracked[0]))
-        held = tracks.tensors(here)
-    return np.stack(tracked), np.stack(flow)
+            flow = way.reduced(here) if way is not None and run else np.zeros_like(tracked)
+            run.append({"tracked": tracked, "flow": flow, "moving": movers.query(), "moved": movers.memories()})
+        held = tracks.tensors(here) | ({} if movers is still else movers.tensors(tracks))
+    return {name: np.stack([frame[name] for frame in run]) for name in run[0]}

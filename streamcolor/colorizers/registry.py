@@ -47,10 +47,10 @@ MODELS: tuple[Model, ...] = (
         "streamcolor",
         "streamcolor.colorizers.propagator:Propagator",
         references=True,
-        parameters=2_671_536,
+        parameters=2_671_970,
         trained=True,
         weights="propagator.safetensors",
-        sha256="c4107c426e76d32a3ce07632bf935c2e3a2c30f8149f4545aec00a5a2327295c",
+        sha256="0ba700633c44823fa54641ad4da76302f8c02d0d3fd1d482aa70c435c501c7f6",
     ),
     Model(
         "propagator-b",

@@ -32,7 +32,8 @@ KEYS = ("key4", "key8", "key16")
 FEATURES = (*KEYS, "detail4", "context16", "light4", "claim16")
 SEEN = (*FEATURES, "prior4")
 MEMORY = (*KEYS, "value4", "light4")
-INPUTS = (*SEEN, *(f"reference_{n}" for n in MEMORY), *(f"before_{n}" for n in MEMORY), "tracked", "flow")
+REFERENCE = (*MEMORY, "moved8")
+INPUTS = (*SEEN, *(f"reference_{n}" for n in REFERENCE), *(f"before_{n}" for n in MEMORY), "tracked", "flow", "moving8")
 MEANING = {
     "lightness": "L* / 100 - 0.5",
     "light4": "the same averaged over 4 x 4",
@@ -40,6 +41,8 @@ MEANING = {
     "prior4": "a* / 110, b* / 110 of chroma-prior; of no use of a reference",
     "tracked": "colors followed to the reference: a* / 110, b* / 110, belief in [0, 1], |difference of L*| / 100",
     "flow": "to the frame before: x, y in cells of 4 pixels, belief in [0, 1], |difference of L*| / 100; zeros: none",
+    "moving8": "how far each place moves by itself, not with the camera, in [0, 1]",
+    "moved8": "that of the places of a reference, and how far it is known, in [0, 1] each; zeros: nothing is",
     "ab": "a*, b* at stride 4",
     "trust": "in [0, 1]",
 }
@@ -70,10 +73,11 @@ class StepGraph(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         given = dict(zip(INPUTS, inputs, strict=True))
         query = Features(**{name: given[name] for name in FEATURES})
-        reference = Memory(**{name: given[f"reference_{name}"] for name in MEMORY})  # type: ignore[arg-type]
+        reference = Memory(**{name: given[f"reference_{name}"] for name in REFERENCE})  # type: ignore[arg-type]
         before = Memory(**{name: given[f"before_{name}"] for name in MEMORY})  # type: ignore[arg-type]
         motion = Motion(given["tracked"], carry(before.value4, given["flow"]))
-        output = self.network(query, [reference], [replace(before, radius=RECENT_RADIUS)], motion, given["prior4"])
+        recent = [replace(before, radius=RECENT_RADIUS)]
+        output = self.network(query, [reference], recent, motion, given["prior4"], given["moving8"])
         return output.ab4 * AB_SCALE, torch.sigmoid(output.trust_logit4)
 
 
@@ -81,15 +85,16 @@ def example(colorizer: Propagator, height: int, width: int) -> tuple[Tensor, tup
     """Inputs of the two graphs, as random as a test wants them."""
     rng = torch.Generator().manual_seed(0)
 
-    def cells(channels: int) -> Tensor:
-        return torch.rand(1, channels, height // 4, width // 4, generator=rng)
+    def cells(channels: int, stride: int = 4) -> Tensor:
+        return torch.rand(1, channels, height // stride, width // stride, generator=rng)
 
     lightness = torch.rand(1, 1, height, width, generator=rng) - 0.5
     with torch.no_grad():
         seen = EncoderGraph(colorizer.network, colorizer.prior)(lightness)
     light4 = seen[SEEN.index("light4")]
     memory = (*seen[: len(KEYS)], cells(3), light4)
-    return lightness, (*seen, *memory, *memory, cells(Motion.TRACKED), cells(4) - 0.5)
+    motion = (cells(Motion.TRACKED), cells(4) - 0.5, cells(1, 8))
+    return lightness, (*seen, *memory, cells(2, 8), *memory, *motion)
 
 
 def export_graphs(colorizer: Propagator, folder: Path, kind: str, height: int, width: int) -> list[Path]:

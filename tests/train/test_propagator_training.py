@@ -145,10 +145,13 @@ def test_tracked_colors_of_a_still_camera_are_the_true_ones(stills: Path) -> Non
     picture = np.asarray(cv2.cvtColor(cv2.imread(str(stills / "0.png")), cv2.COLOR_BGR2RGB))
     rgb = np.repeat(picture[None, :64, :64].astype(np.float32) / 255, 3, 0)
     lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2Lab) for frame in rgb])
-    tracked, flow = follow(np.ascontiguousarray(lab[..., 0]), lab[..., 1:], Scene(rgb, [0, 1, 2], 0, joined=False), 1)
+    found = follow(np.ascontiguousarray(lab[..., 0]), lab[..., 1:], Scene(rgb, [0, 1, 2], 0, joined=False), 1)
+    tracked, flow = found["tracked"], found["flow"]
     truth = F.avg_pool2d(torch.from_numpy(lab[1:, ..., 1:].transpose(0, 3, 1, 2).copy()), 4) / 110
     np.testing.assert_allclose(tracked[:, :2], truth, atol=0.01)
     assert tracked[:, 2].min() > 0.9 and np.abs(flow[:, :2]).max() < 0.05
+    assert found["moving"].shape == (2, 1, 8, 8) and found["moving"].max() < 0.01
+    assert found["moved"].shape == (2, 1, 2, 8, 8) and found["moved"][0].max() == 0
 
 
 def test_a_camera_that_turns_leaves_its_reference_behind() -> None:

@@ -26,6 +26,7 @@ from streamcolor.colorizers.propagator.detail import FINE, detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, Way, carry, follow, link_of
+from streamcolor.colorizers.propagator.movers import Movers
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.colorizers.tracks import Between, Float32, Tracks
 from streamcolor.frame import Chroma, Link
@@ -125,12 +126,13 @@ class Propagator:
         here = np.array(lightness[0, 0].numpy())
         held = cache.rolling[-1] if cache.rolling else None
         guides = choose(cache.permanent, here, frame)
-        followed = self._beside.submit(_follow, here, held, guides, frame, self._foresight.between)
+        arrived = self._beside.submit(_arrive, here, held, guides, self._foresight.between)
+        followed = self._beside.submit(_follow, here, held, guides, frame, arrived)
         if following is not None:
             self._foresight.prepare(following[0, 0].numpy().copy(), here)
             if held is not None and _may_rest(held, guides, frame):
                 return self._rest(here, held, frame, followed.result())
-        return self._look(lightness, here, cache, guides, frame, followed)
+        return self._look(lightness, here, cache, guides, frame, arrived, followed)
 
     def _look(
         self,
@@ -139,20 +141,23 @@ class Propagator:
         cache: ReferenceCache,
         guides: Sequence[Entry],
         frame: int,
+        arrived: Future[_Arrival],
         followed: Future[_Course],
     ) -> tuple[Chroma, Entry]:
-        """Color a frame by all there is. here: its L* (h, w); ``followed`` is awaited as late as possible."""
+        """Color a frame by all there is. here: its L* (h, w); what flow tells is awaited as late as possible."""
         held = cache.rolling[-1].tensors if cache.rolling else None
         with torch.inference_mode(), self._autocast():
             light = self._scaled(lightness)
             seen = look(self.prior, light)
             features = self.network.encoder(light, seen)
-            references = [_memory(entry) for entry in guides]
+            movers = arrived.result().movers
+            references = self._guiding(guides, movers)
             recent = [
                 _memory(entry, RECENT_RADIUS if frame - (entry.frame or 0) <= 1 else OLDER_RADIUS)
                 for entry in cache.rolling
             ]
-            found = self.network.find(features, references, recent)
+            moving8 = None if movers is None else self._there(movers.query())
+            found = self.network.find(features, references, recent, moving8)
             guessed = self._guess(seen, features.light4, held, frame)
             course = followed.result()
             way = None if course.way is None else self._there(course.way.reduced(here))
@@ -168,7 +173,7 @@ class Propagator:
             prior = averaged(guessed["guess4"].float(), None if held is None else held["prior4"], way)
             ab = ab + unknown_share(confidence) * (1 - confidence) * (prior * AB_SCALE - ab)
         shown = {"shown4": torch.cat([ab / AB_SCALE, confidence], 1), "prior4": prior}
-        tensors = _tensors(memory) | course.tracks.tensors(here) | guessed | shown
+        tensors = _tensors(memory) | course.tensors(here) | guessed | shown
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link), Entry(tensors, frame)
 
@@ -184,9 +189,16 @@ class Propagator:
                 own = tracked[:, 2:3]
                 ab = ab + own * (tracked[:, :2] * AB_SCALE - ab)
                 confidence = torch.maximum(confidence, TRACKED * own)
-        tensors = dict(held.tensors) | course.tracks.tensors(here) | course.way.tensors()
+        tensors = dict(held.tensors) | course.tensors(here) | course.way.tensors()
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link, own=_doubled(own)), Entry(tensors, frame)
+
+    def _guiding(self, guides: Sequence[Entry], movers: Movers | None) -> list[Memory]:
+        """The references as memories, with what is known of how their places move."""
+        if movers is None:
+            return [_memory(entry) for entry in guides]
+        moved = [self._there(known) for known in movers.memories()]
+        return [replace(_memory(entry), moved8=known) for entry, known in zip(guides, moved, strict=True)]
 
     def _guess(self, seen: Seen, light4: Tensor, held: Mapping[str, Tensor] | None, frame: int) -> dict[str, Tensor]:
         """What ``chroma-prior`` says of this or a late frame (1, 2, h/4, w/4), ab / 110, and of which."""
@@ -259,29 +271,54 @@ def _may_rest(held: Entry, references: Sequence[Entry], frame: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What flow tells of a frame before its references are found in it; None where nothing is held of one before."""
+
+    between: Between | None = None
+    movers: Movers | None = None
+
+
+def _arrive(
+    here: Float32,
+    held: Entry | None,
+    references: Sequence[Entry],
+    between: Callable[[Float32, Float32], Between],
+) -> _Arrival:
+    if held is None:
+        return _Arrival()
+    found = between(here, held.tensors["lightness"].numpy(force=True))
+    identities = [int(entry.tensors["identity"]) for entry in references]
+    return _Arrival(found, Movers.of(found, held.tensors, identities))
+
+
+@dataclass(frozen=True, slots=True)
 class _Course:
-    """What flow tells of a frame. way: None where nothing is held of a frame before. link: see ``Chroma``."""
+    """What flow tells of a frame. way, movers: None where nothing is held of a frame before. link: see ``Chroma``."""
 
     tracks: Tracks
     followed: Followed | None = None
     way: Way | None = None
     link: Link | None = None
+    movers: Movers | None = None
+
+    def tensors(self, here: Float32) -> dict[str, Tensor]:
+        """What the next frame needs; here: L* (h, w) of this one."""
+        moved = {} if self.movers is None else self.movers.tensors(self.tracks)
+        return self.tracks.tensors(here) | moved
 
 
 def _follow(
-    here: Float32,
-    held: Entry | None,
-    references: Sequence[Entry],
-    frame: int,
-    between: Callable[[Float32, Float32], Between],
+    here: Float32, held: Entry | None, references: Sequence[Entry], frame: int, arrived: Future[_Arrival]
 ) -> _Course:
+    """arrived: done by now, for there is one worker."""
+    between = arrived.result().between
     tracks = follow(here, None if held is None else held.tensors, references, frame, between)
     followed = Followed.of(tracks, here, references, frame) if references else None
-    if held is None or tracks.between is None:
+    if held is None or between is None:
         return _Course(tracks, followed)
     # Where frames in between were not colored, what is held is older than the frame before.
-    link = link_of(tracks.between, FINE) if held.frame == frame - 1 else None
-    return _Course(tracks, followed, Way.back(tracks.between, held.tensors), link)
+    link = link_of(between, FINE) if held.frame == frame - 1 else None
+    return _Course(tracks, followed, Way.back(between, held.tensors), link, arrived.result().movers)
 
 
 def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | None) -> Chroma:

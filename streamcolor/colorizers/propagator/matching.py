@@ -6,7 +6,8 @@ place of a local mean (Cleveland 1979; Levin, Lischinski, Weiss 2004 assume the 
 
 A place of a reference that is still to be seen in the frame belongs to what it matches best there, and is taken less
 for anything else: of coats that look alike, one that has moved takes the color of the one that is gone from its place.
-How much less is for the place that asks to say: there are many leaves to a tree.
+How much less is for the place that asks to say: there are many leaves to a tree. And what moves by itself takes less
+from what moves with the camera, and the other way round.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from streamcolor.colorizers.propagator.encoder import Features
 from streamcolor.colorizers.residual import resize
 
 FINE_RADIUS = 2
+# What is taken from a cosine where one place moves by itself and the other does not: where learning starts.
+APART = 0.2
 MASKED = -1e4
 # Channels of ``Memory.moments``.
 MOMENTS = 8
@@ -34,7 +37,8 @@ class Memory:
     """One picture as the reads see it: keys (B, k, h/s, w/s), values (B, 3, h/4, w/4): ab / 110 and trust in [0, 1].
 
     light4: (B, 1, h/4, w/4) L* / 100 - 0.5. radius: how far from a query, in cells of stride 8, its cells are looked
-    at; 0 means everywhere.
+    at; 0 means everywhere. moved8: (B, 2, h/8, w/8) how far its places move by themselves and how far that is known, in
+    [0, 1] each (see ``Movers``); None: nothing is, nor of anything with a radius.
     """
 
     key4: Tensor
@@ -43,6 +47,7 @@ class Memory:
     value4: Tensor
     light4: Tensor
     radius: int = 0
+    moved8: Tensor | None = None
 
     @classmethod
     def of(cls, features: Features, ab4: Tensor, trust4: Tensor, radius: int = 0) -> Memory:
@@ -53,6 +58,14 @@ class Memory:
     def trust(self, stride: int) -> Tensor:
         """(B, 1, h/s, w/s): the mean of each cell."""
         return F.avg_pool2d(self.value4[:, 2:], stride // 4, ceil_mode=True)
+
+    def moved(self, stride: int) -> Tensor | None:
+        """``moved8`` at stride 8 or 16, larger cells by what is known in them."""
+        if self.moved8 is None or stride == 8:
+            return self.moved8
+        known = self.moved8[:, 1:]
+        moving, known = (F.avg_pool2d(x, stride // 8, ceil_mode=True) for x in (self.moved8[:, :1] * known, known))
+        return torch.cat([moving / known.clamp_min(1e-3), known], 1)
 
     def moments(self, stride: int) -> Tensor:
         """(B, 8, h/s, w/s) at stride 4, 8 or 16: ab, trust, l, l^2, l ab and |ab|^2 of color and lightness l.
@@ -147,15 +160,21 @@ class Matcher(nn.Module):
         super().__init__()
         self.log_sharpness8 = nn.Parameter(torch.tensor(3.0))
         self.log_sharpness4 = nn.Parameter(torch.tensor(3.0))
+        self.log_apart = nn.Parameter(torch.tensor(APART).log())
 
-    def forward(self, query: Features, memories: Sequence[Memory]) -> Read:
-        """memories: at least one; all of the query's size."""
-        coarse, match, memory, cell = self._coarse(query, memories)
+    def forward(self, query: Features, memories: Sequence[Memory], moving8: Tensor | None = None) -> Read:
+        """memories: at least one; all of the query's size. moving8: (B, 1, h/8, w/8) how far the query's places move.
+
+        That is in [0, 1], and None where nobody knows.
+        """
+        coarse, match, memory, cell = self._coarse(query, memories, moving8)
         fine, scores = self._fine(query, memories, memory, cell)
         found = resize(torch.cat([coarse, match], 1), query.key4)
         return Read(found[:, :MOMENTS], fine, torch.cat([scores, found[:, MOMENTS:]], 1))
 
-    def _coarse(self, query: Features, memories: Sequence[Memory]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _coarse(
+        self, query: Features, memories: Sequence[Memory], moving8: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Attention at stride 8 over the cells of all memories.
 
         Returns the moments (B, 8, h/8, w/8); the cosine of the best and by how much it is another's, (B, 2, h/8, w/8);
@@ -166,7 +185,8 @@ class Matcher(nn.Module):
         sharpness = self.log_sharpness8.exp() / math.log(2)
         queries = query.key8.permute(0, 2, 3, 1) * sharpness
         bands = [band(height, width, memory.radius, queries.device) for memory in memories]
-        parts = [_similarity(queries, memory, place) for memory, place in zip(memories, bands, strict=True)]
+        moving = None if moving8 is None else as_query(moving8, self.log_apart.exp() * sharpness)
+        parts = [_similarity(queries, memory, place, moving) for memory, place in zip(memories, bands, strict=True)]
         claims = [_claims(part, place) for part, place in zip(parts, bands, strict=True)]
         share = resize(query.claim16, query.key8).permute(0, 2, 3, 1)
         parts = [_less(part, share, claim) for part, claim in zip(parts, claims, strict=True)]
@@ -228,16 +248,37 @@ def _in_band(x: Tensor, place: Band) -> Tensor:
     return x.permute(0, 2, 3, 1)[:, place.rows].flatten(2, 3)
 
 
-def _similarity(queries: Tensor, memory: Memory, place: Band) -> Tensor:
-    """(B, h, w, cells in the band): dot products; what is not trusted or out of reach is masked."""
+def as_query(moving: Tensor, apart: Tensor) -> Tensor:
+    """moving (B, 1, h, w) as three more channels of queries (B, h, w, 3), whose product with ``as_keys`` is
+
+    -apart known (moving here - moving there)^2. apart: () >= 0.
+    """
+    here = moving.permute(0, 2, 3, 1)
+    return apart * torch.cat([here.square(), here, torch.ones_like(here)], 3)
+
+
+def as_keys(moved: Tensor) -> Tensor:
+    """``Memory.moved`` as three more channels of keys (B, 3, cells), see ``as_query``."""
+    there, known = moved.flatten(2).chunk(2, 1)
+    return known * torch.cat([-torch.ones_like(there), 2 * there, -there.square()], 1)
+
+
+def _similarity(queries: Tensor, memory: Memory, place: Band, moving: Tensor | None) -> Tensor:
+    """(B, h, w, cells in the band): dot products; what is not trusted or out of reach is masked.
+
+    moving: (B, h, w, 3) see ``as_query``; less where a memory that looks everywhere moves otherwise.
+    """
     keys = _in_band(memory.key8, place).transpose(2, 3)
     if place.mask is not None:
         mask = place.mask.expand(len(queries), *place.mask.shape).flatten(0, 1)
         return torch.baddbmm(mask, queries.flatten(0, 1), keys.flatten(0, 1)).view(*queries.shape[:3], -1)
     # What is hidden goes into the product as one channel more: adding it would write the whole of it twice.
     hidden = torch.where(memory.trust(8).flatten(2) < 0.5, MASKED, 0.0).to(keys)
-    asking = F.pad(queries.flatten(1, 2), (0, 1), value=1.0)
-    return torch.bmm(asking, torch.cat([keys[:, 0], hidden], 1)).view(*queries.shape[:3], -1)
+    asking, rows = [F.pad(queries, (0, 1), value=1.0)], [keys[:, 0], hidden]
+    if moving is not None and memory.moved8 is not None:
+        asking.append(moving.to(queries))
+        rows.append(as_keys(memory.moved8).to(keys))
+    return torch.bmm(torch.cat(asking, 3).flatten(1, 2), torch.cat(rows, 1)).view(*queries.shape[:3], -1)
 
 
 def _claims(similarity: Tensor, place: Band) -> Tensor:

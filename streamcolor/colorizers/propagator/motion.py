@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,10 +28,11 @@ def follow(
     held: Mapping[str, Tensor] | None,
     references: Sequence[Entry],
     frame: int,
-    between: Callable[[Float32, Float32], Between] | None = None,
+    between: Between | None = None,
 ) -> Tracks:
     """``Tracks.follow`` as this model has it: down to single pixels, and with patience."""
-    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, between=between)
+    known = None if between is None else lambda here, before: between
+    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, between=known)
 
 
 @dataclass(frozen=True, slots=True)

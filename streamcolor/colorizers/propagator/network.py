@@ -3,9 +3,9 @@
 One frame is colored in four steps. Shapes: B batch, h x w the working size, s strides.
 
 1. ``Encoder``: lightness (B, 1, h, w) -> unit-norm keys at strides 4, 8 and 16, features at 4, context at 16.
-2. Coarse read: every query at stride 8 attends to all cells of the references, and to the cells near it in
-   the recent frames. The best cell opens a 5 x 5 window at stride 4: fine read. Values are colors and how they
-   go with lightness, never features.
+2. Coarse read: every query at stride 8 attends to all cells of the references, less to those that move otherwise
+   (``Movers``), and to the cells near it in the recent frames. The best cell opens a 5 x 5 window at stride 4: fine
+   read. Values are colors and how they go with lightness, never features.
 3. Semantic read: at stride 16, what looks alike in the references although it is another thing; and a guess
    (prior) from context for what no reference shows.
 4. ``Fusion``: weights per pixel over all of these, over what optical flow has followed (``Motion``), and over what
@@ -21,10 +21,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamcolor.colorizers.propagator.encoder import SMALL, Encoder, Features, Size
-from streamcolor.colorizers.propagator.matching import MASKED, MOMENTS, Matcher, Memory, Read, regressed, tokens
+from streamcolor.colorizers.propagator.matching import (
+    APART,
+    MASKED,
+    MOMENTS,
+    Matcher,
+    Memory,
+    Read,
+    as_keys,
+    as_query,
+    regressed,
+    tokens,
+)
 from streamcolor.colorizers.propagator.motion import Motion
 from streamcolor.colorizers.residual import Residual, halve, laid_out, resize
 
@@ -39,17 +51,23 @@ class Semantic(nn.Module):
         super().__init__()
         width = size.context
         self.log_sharpness = nn.Parameter(torch.tensor(2.5))
+        self.log_apart = nn.Parameter(torch.tensor(APART).log())
         self.mix = nn.Sequential(
             nn.Conv2d(size.context + 4, width, 3, 1, 1), nn.ReLU(), Residual(width), Residual(width, silent=True)
         )
         self.guess = nn.Conv2d(width, 4, 1)
         self.hint = nn.Conv2d(width, 16, 1)
 
-    def forward(self, query: Features, memories: Sequence[Memory]) -> tuple[Tensor, Tensor, Tensor]:
-        """Read (B, 9, h/16, w/16): moments, best cosine; guess (B, 4, ...) see ``laid_out``; hint (B, 16, ...)."""
+    def forward(
+        self, query: Features, memories: Sequence[Memory], moving8: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Read (B, 9, h/16, w/16): moments, best cosine; guess (B, 4, ...) see ``laid_out``; hint (B, 16, ...).
+
+        moving8: see ``Matcher``.
+        """
         batch, _, height, width = query.key16.shape
         if memories:
-            similarity = torch.cat([torch.bmm(tokens(query.key16), m.key16.flatten(2)) for m in memories], 2)
+            similarity = torch.cat([self._similarity(query, memory, moving8) for memory in memories], 2)
             values = torch.cat([tokens(m.moments(16)) for m in memories], 1)
             similarity = similarity.masked_fill((values[..., 2] < 0.5)[:, None], MASKED)
             best = similarity.max(2, keepdim=True)[0].clamp_min(-1)
@@ -63,6 +81,15 @@ class Semantic(nn.Module):
         mixed = self.mix(torch.cat([query.context16, read[:, :3], read[:, MOMENTS:]], 1))
         return read, self.guess(mixed), self.hint(mixed)
 
+    def _similarity(self, query: Features, memory: Memory, moving8: Tensor | None) -> Tensor:
+        """(B, queries, cells)."""
+        similarity = torch.bmm(tokens(query.key16), memory.key16.flatten(2))
+        moved = memory.moved(16)
+        if moving8 is None or moved is None:
+            return similarity
+        asking = as_query(F.avg_pool2d(moving8, 2, ceil_mode=True), self.log_apart.exp())
+        return similarity + torch.bmm(asking.flatten(1, 2), as_keys(moved))
+
 
 class Fusion(nn.Module):
     """Weights per pixel over the candidates, a correction, and trust in the result."""
@@ -75,7 +102,7 @@ class Fusion(nn.Module):
         super().__init__()
         detail, width, count = size.encoder[1], size.fusion, len(self.CANDIDATES)
         self.log_ridge = nn.Parameter(torch.tensor(RIDGE).log().repeat(3))
-        inputs = detail + 2 * (3 + 3 + 4 + 4) + 4 + 2 + 2 + 16 + Motion.TRACKED + Motion.CARRIED + 2
+        inputs = detail + 2 * (3 + 3 + 4 + 4) + 4 + 2 + 2 + 16 + Motion.TRACKED + Motion.CARRIED + 2 + 1
         self.mix = nn.Sequential(nn.Conv2d(inputs, width, 3, 1, 1), nn.ReLU())
         self.down = nn.Sequential(halve(width, size.wide), Residual(size.wide), Residual(size.wide))
         self.up = nn.Conv2d(size.wide, width, 1)
@@ -102,7 +129,8 @@ class Fusion(nn.Module):
         guess = laid_out(found.guess16, light)
         tracked, carried = motion.filled(detail)
         inputs += [alike.ab, up[:, 2:3], up[:, MOMENTS:], alike.gap, alike.deviation, guess, tracked, carried]
-        inputs.append(prior4)
+        moving = torch.zeros_like(light) if found.moving8 is None else resize(found.moving8, light)
+        inputs += [prior4, moving]
         colors += [alike.ab, guess, tracked[:, :2], carried[:, :2], prior4]
         missing += [found.references is None, False, motion.tracked is None, motion.carried is None, False]
         mixed = self.mix(torch.cat(inputs, 1))
@@ -129,13 +157,17 @@ class Fusion(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the reads of the cache found, before motion is known; strides in the names, see the fields of ``Read``."""
+    """What the reads of the cache found, before tracks are known; strides in the names, see the fields of ``Read``.
+
+    moving8: as it was given to ``PropagatorNetwork.find``.
+    """
 
     references: Read | None
     recent: Read | None
     alike16: Tensor
     guess16: Tensor
     hint16: Tensor
+    moving8: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +198,17 @@ class PropagatorNetwork(nn.Module):
         self.semantic = Semantic(size)
         self.fusion = Fusion(size)
 
-    def find(self, query: Features, references: Sequence[Memory], recent: Sequence[Memory]) -> Found:
-        """Any number of references and recent frames, none included; all of one size."""
-        found = self.matcher(query, references) if references else None
+    def find(
+        self, query: Features, references: Sequence[Memory], recent: Sequence[Memory], moving8: Tensor | None = None
+    ) -> Found:
+        """Any number of references and recent frames, none included; all of one size.
+
+        moving8: (B, 1, h/8, w/8) how far the places of the query move by themselves, in [0, 1]; None: not known.
+        """
+        found = self.matcher(query, references, moving8) if references else None
         followed = self.matcher(query, recent) if recent else None
-        return Found(found, followed, *self.semantic(query, references))
+        alike, guess, hint = self.semantic(query, references, moving8)
+        return Found(found, followed, alike, guess, hint, moving8)
 
     def blend(self, query: Features, found: Found, motion: Motion, prior4: Tensor) -> Output:
         """The colors of the frame from everything that was found; prior4: what ``chroma-prior`` says, ab / 110."""
@@ -184,6 +222,7 @@ class PropagatorNetwork(nn.Module):
         recent: Sequence[Memory],
         motion: Motion,
         prior4: Tensor,
+        moving8: Tensor | None = None,
     ) -> Output:
         """``find`` and ``blend``."""
-        return self.blend(query, self.find(query, references, recent), motion, prior4)
+        return self.blend(query, self.find(query, references, recent, moving8), motion, prior4)

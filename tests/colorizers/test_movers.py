@@ -12,9 +12,9 @@ import torch
 from streamcolor.colorizers.cache import Entry, ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.propagator.encoder import SMALL, Features
-from streamcolor.colorizers.propagator.matching import Matcher, Memory, as_keys, as_query
+from streamcolor.colorizers.propagator.matching import Matcher, Memory
 from streamcolor.colorizers.propagator.motion import follow
-from streamcolor.colorizers.propagator.movers import Movers, independent
+from streamcolor.colorizers.propagator.movers import Movers, as_keys, as_query, independent
 from streamcolor.colorizers.propagator.network import Semantic
 from streamcolor.colorizers.registry import create
 from streamcolor.colorizers.tracks import Between, Float32

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,15 @@ from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork, Seen
-from streamcolor.colorizers.propagator.detail import FINE, detailed
+from streamcolor.colorizers.propagator.course import Arrival, Course
+from streamcolor.colorizers.propagator.detail import detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.matching import Memory
-from streamcolor.colorizers.propagator.motion import Followed, Motion, Way, carry, follow, link_of
+from streamcolor.colorizers.propagator.motion import Followed, Motion, carry
 from streamcolor.colorizers.propagator.movers import Movers
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
-from streamcolor.colorizers.tracks import Between, Float32, Tracks
-from streamcolor.frame import Chroma, Link
+from streamcolor.colorizers.tracks import Float32
+from streamcolor.frame import Chroma
 
 # How far a query looks in the frame before it and in older ones, in cells of stride 8 (pixels / 8).
 RECENT_RADIUS = 3
@@ -126,8 +127,8 @@ class Propagator:
         here = np.array(lightness[0, 0].numpy())
         held = cache.rolling[-1] if cache.rolling else None
         guides = choose(cache.permanent, here, frame)
-        arrived = self._beside.submit(_arrive, here, held, guides, self._foresight.between)
-        followed = self._beside.submit(_follow, here, held, guides, frame, arrived)
+        arrived = self._beside.submit(Arrival.of, here, held, guides, self._foresight.between)
+        followed = self._beside.submit(Course.of, here, held, guides, frame, arrived)
         if following is not None:
             self._foresight.prepare(following[0, 0].numpy().copy(), here)
             if held is not None and _may_rest(held, guides, frame):
@@ -141,8 +142,8 @@ class Propagator:
         cache: ReferenceCache,
         guides: Sequence[Entry],
         frame: int,
-        arrived: Future[_Arrival],
-        followed: Future[_Course],
+        arrived: Future[Arrival],
+        followed: Future[Course],
     ) -> tuple[Chroma, Entry]:
         """Color a frame by all there is. here: its L* (h, w); what flow tells is awaited as late as possible."""
         held = cache.rolling[-1].tensors if cache.rolling else None
@@ -177,7 +178,7 @@ class Propagator:
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link), Entry(tensors, frame)
 
-    def _rest(self, here: Float32, held: Entry, frame: int, course: _Course) -> tuple[Chroma, Entry]:
+    def _rest(self, here: Float32, held: Entry, frame: int, course: Course) -> tuple[Chroma, Entry]:
         """Color a frame, L* (h, w), by flow alone: from the references, else from the frame looked at last."""
         assert course.way is not None
         with torch.inference_mode():
@@ -268,57 +269,6 @@ def _may_rest(held: Entry, references: Sequence[Entry], frame: int) -> bool:
     looked = "way" not in held.tensors and held.frame == frame - 1
     known = held.tensors["identity"].tolist() == [int(entry.tensors["identity"]) for entry in references]
     return looked and known and all(entry.frame != frame for entry in references)
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """What flow tells of a frame before its references are found in it; None where nothing is held of one before."""
-
-    between: Between | None = None
-    movers: Movers | None = None
-
-
-def _arrive(
-    here: Float32,
-    held: Entry | None,
-    references: Sequence[Entry],
-    between: Callable[[Float32, Float32], Between],
-) -> _Arrival:
-    if held is None:
-        return _Arrival()
-    found = between(here, held.tensors["lightness"].numpy(force=True))
-    identities = [int(entry.tensors["identity"]) for entry in references]
-    return _Arrival(found, Movers.of(found, held.tensors, identities))
-
-
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """What flow tells of a frame. way, movers: None where nothing is held of a frame before. link: see ``Chroma``."""
-
-    tracks: Tracks
-    followed: Followed | None = None
-    way: Way | None = None
-    link: Link | None = None
-    movers: Movers | None = None
-
-    def tensors(self, here: Float32) -> dict[str, Tensor]:
-        """What the next frame needs; here: L* (h, w) of this one."""
-        moved = {} if self.movers is None else self.movers.tensors(self.tracks)
-        return self.tracks.tensors(here) | moved
-
-
-def _follow(
-    here: Float32, held: Entry | None, references: Sequence[Entry], frame: int, arrived: Future[_Arrival]
-) -> _Course:
-    """arrived: done by now, for there is one worker."""
-    between = arrived.result().between
-    tracks = follow(here, None if held is None else held.tensors, references, frame, between)
-    followed = Followed.of(tracks, here, references, frame) if references else None
-    if held is None or between is None:
-        return _Course(tracks, followed)
-    # Where frames in between were not colored, what is held is older than the frame before.
-    link = link_of(between, FINE) if held.frame == frame - 1 else None
-    return _Course(tracks, followed, Way.back(between, held.tensors), link, arrived.result().movers)
 
 
 def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | None) -> Chroma:

@@ -22,11 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamcolor.colorizers.propagator.encoder import Features
+from streamcolor.colorizers.propagator.movers import APART, as_keys, as_query
 from streamcolor.colorizers.residual import resize
 
 FINE_RADIUS = 2
-# What is taken from a cosine where one place moves by itself and the other does not: where learning starts.
-APART = 0.2
 MASKED = -1e4
 # Channels of ``Memory.moments``.
 MOMENTS = 8
@@ -246,21 +245,6 @@ def _in_band(x: Tensor, place: Band) -> Tensor:
     if place.mask is None:
         return tokens(x)[:, None]
     return x.permute(0, 2, 3, 1)[:, place.rows].flatten(2, 3)
-
-
-def as_query(moving: Tensor, apart: Tensor) -> Tensor:
-    """moving (B, 1, h, w) as three more channels of queries (B, h, w, 3), whose product with ``as_keys`` is
-
-    -apart known (moving here - moving there)^2. apart: () >= 0.
-    """
-    here = moving.permute(0, 2, 3, 1)
-    return apart * torch.cat([here.square(), here, torch.ones_like(here)], 3)
-
-
-def as_keys(moved: Tensor) -> Tensor:
-    """``Memory.moved`` as three more channels of keys (B, 3, cells), see ``as_query``."""
-    there, known = moved.flatten(2).chunk(2, 1)
-    return known * torch.cat([-torch.ones_like(there), 2 * there, -there.square()], 1)
 
 
 def _similarity(queries: Tensor, memory: Memory, place: Band, moving: Tensor | None) -> Tensor:

@@ -35,6 +35,8 @@ INERTIA = 0.5
 # once it is lost: who stood there may have gone for a walk.
 ENOUGH = 1.0
 FADE = 0.9
+# What is taken from a cosine where one place moves by itself and the other does not: where learning starts.
+APART = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +120,18 @@ def independent(between: Between) -> Float32:
     right, down = cv2.split(flow)
     squared = (right - (to_x / scale - x)) ** 2 + (down - (to_y / scale - y)) ** 2
     return np.asarray(squared / (squared + HALF**2 + np.median(squared)), np.float32)
+
+
+def as_query(moving: Tensor, apart: Tensor) -> Tensor:
+    """moving (B, 1, h, w) as three more channels of queries (B, h, w, 3), whose product with ``as_keys`` is
+
+    -apart known (moving here - moving there)^2. apart: () >= 0.
+    """
+    here = moving.permute(0, 2, 3, 1)
+    return apart * torch.cat([here.square(), here, torch.ones_like(here)], 3)
+
+
+def as_keys(moved: Tensor) -> Tensor:
+    """``Memory.moved`` as three more channels of keys (B, 3, cells), see ``as_query``."""
+    there, known = moved.flatten(2).chunk(2, 1)
+    return known * torch.cat([-torch.ones_like(there), 2 * there, -there.square()], 1)

@@ -25,19 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamcolor.colorizers.propagator.encoder import SMALL, Encoder, Features, Size
-from streamcolor.colorizers.propagator.matching import (
-    APART,
-    MASKED,
-    MOMENTS,
-    Matcher,
-    Memory,
-    Read,
-    as_keys,
-    as_query,
-    regressed,
-    tokens,
-)
+from streamcolor.colorizers.propagator.matching import MASKED, MOMENTS, Matcher, Memory, Read, regressed, tokens
 from streamcolor.colorizers.propagator.motion import Motion
+from streamcolor.colorizers.propagator.movers import APART, as_keys, as_query
 from streamcolor.colorizers.residual import Residual, halve, laid_out, resize
 
 # Variance of L* / 100 below which a regression on lightness starts out fading.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import av
+from av.sidedata.sidedata import SideDataContainer
 
 from streamcolor.media.probe import average_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.sidedata.sidedata import SideDataContainer
     from av.video.stream import VideoStream
 
     from streamcolor.frame import Frame
@@ -79,9 +79,8 @@ class Tally:
         """The next frame of the film. picture: what it was made of, or None if it is held."""
         flawed = picture is not None and frame.damaged
         if picture is not None:
-            # PyAV's stubs take it for a dictionary.
-            riders = cast("SideDataContainer", picture.side_data)
-            names = [rider.type.name for rider in riders]
+            # Not ``picture.side_data``: that is kept in the picture, knows it, and so keeps it in memory.
+            names = [rider.type.name for rider in SideDataContainer(picture)]  # type: ignore[call-arg]
             self._riders |= {_RIDERS[name]: None for name in names if name in _RIDERS}
         self.held += picture is None
         self.flawed += flawed

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
+import av
 import pytest
 from media.small_films import MakeFilm, ffmpeg
 
@@ -145,6 +147,18 @@ def test_captions_and_hdr_data_are_not_dropped_in_silence(make_film: MakeFilm) -
     assert sentences == [
         "left out of the film: HDR mastering display (SMPTE ST 2086), HDR content light level (CTA-861.3)"
     ]
+
+
+def test_what_was_decoded_is_let_go_at_once(make_film: MakeFilm) -> None:
+    """No picture waits for the garbage collector: a film of large ones would fill the memory before it comes."""
+    film = make_film("film.mp4", *_X264, seconds=2)
+    gc.collect()
+    gc.disable()
+    try:
+        told(film)
+        assert sum(isinstance(held, av.VideoFrame) for held in gc.get_objects()) < 5
+    finally:
+        gc.enable()
 
 
 def test_held_frames_are_told_in_one_and_many() -> None:

@@ -8,7 +8,7 @@ reference that lies ahead is reached by direct flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -154,6 +154,12 @@ class Between:
         return cls(back, believed, forth, returned)
 
 
+def held_places(held: Mapping[str, Tensor], identities: Sequence[int]) -> dict[int, int]:
+    """The number of each reference, of those that have one, and its place in what is ``held`` of the frame before."""
+    places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
+    return {number: places[identity] for number, identity in enumerate(identities) if identity in places}
+
+
 @dataclass(slots=True)
 class Tracks:
     """State of the references that are followed, in their order in the cache.
@@ -184,14 +190,14 @@ class Tracks:
         *,
         fine: bool = False,
         patience: int = 1,
-        between: Callable[[Float32, Float32], Between] | None = None,
+        between: Between | None = None,
     ) -> Tracks:
         """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
 
         An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``Between.of``. patience:
         where little is believed, a reference is looked for in every frame; while that brings nothing, in every second,
-        fourth and so on, up to this number of frames. between: tells ``Between.of`` a frame and the one before, where
-        somebody knows it already.
+        fourth and so on, up to this number of frames. between: of the frame and the one before, where somebody knows
+        it already.
         """
         count, (height, width) = len(references), here.shape
         tracks = cls(
@@ -206,8 +212,7 @@ class Tracks:
         # Frames that had no reference leave no tracks behind.
         known: frozenset[int] = frozenset()
         if held is not None and "maps" in held:
-            before = held["lightness"].numpy(force=True)
-            tracks.between = Between.of(here, before, fine=fine) if between is None else between(here, before)
+            tracks.between = between or Between.of(here, held["lightness"].numpy(force=True), fine=fine)
             known = tracks._move_on(tracks.between, held)
         for number, entry in enumerate(references):
             age = abs(frame - tracks.origin(number, entry))
@@ -275,8 +280,7 @@ class Tracks:
 
     def _move_on(self, between: Between, held: Mapping[str, Tensor]) -> frozenset[int]:
         """Take the maps of the frame before along the flow to it; which of the references had one."""
-        places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
-        known = {n: places[i] for n, i in enumerate(self.identity.tolist()) if i in places}
+        known = held_places(held, self.identity.tolist())
         x, y = coordinates(between.back)
         for number, place in known.items():
             self.maps[number] = between.back + at(held["maps"][place].numpy(force=True), x, y)

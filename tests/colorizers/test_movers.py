@@ -73,6 +73,14 @@ def test_nothing_moves_where_flow_knows_nothing() -> None:
     assert independent(Between(flow, lost, flow, lost)).max() == 0
 
 
+def test_flow_that_means_nothing_gives_numbers_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A homography whose horizon lies in the frame sends places to infinity: nobody knows the camera then."""
+    horizon = np.array([[1.0, 0, 0], [0, 1, 0], [-1 / 66, 0, 1]])
+    monkeypatch.setattr(cv2, "findHomography", lambda *given, **named: (horizon, None))
+    flow, believed = np.zeros((HEIGHT, WIDTH, 2), np.float32), np.ones((HEIGHT, WIDTH), bool)
+    assert independent(Between(flow, believed, flow, believed)).max() == 0
+
+
 def film(count: int, identities: list[list[int]]) -> list[Movers]:
     """The state along a film whose frame 0 is the reference 7; ``identities`` says who is at hand in which frame."""
     picture = shown(0)

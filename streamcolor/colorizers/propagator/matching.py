@@ -37,7 +37,7 @@ class Memory:
 
     light4: (B, 1, h/4, w/4) L* / 100 - 0.5. radius: how far from a query, in cells of stride 8, its cells are looked
     at; 0 means everywhere. moved8: (B, 2, h/8, w/8) how far its places move by themselves and how far that is known, in
-    [0, 1] each (see ``Movers``); None: nothing is, nor of anything with a radius.
+    [0, 1] each (see ``Movers``); None where nobody knows. It is not looked at where there is a radius.
     """
 
     key4: Tensor

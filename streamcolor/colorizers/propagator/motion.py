@@ -31,8 +31,7 @@ def follow(
     between: Between | None = None,
 ) -> Tracks:
     """``Tracks.follow`` as this model has it: down to single pixels, and with patience."""
-    known = None if between is None else lambda here, before: between
-    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, between=known)
+    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, between=between)
 
 
 @dataclass(frozen=True, slots=True)

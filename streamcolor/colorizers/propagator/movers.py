@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamcolor.colorizers.propagator.motion import STRIDE, pool
-from streamcolor.colorizers.tracks import Between, Float32, Tracks, at, coordinates
+from streamcolor.colorizers.tracks import Between, Float32, Tracks, at, coordinates, held_places
 
 _Values = TypeVar("_Values", bound=np.generic)
 
@@ -27,6 +27,9 @@ _Values = TypeVar("_Values", bound=np.generic)
 GRID = 16
 MISS = 1.5
 FEWEST = 12
+# No camera turns so far from one frame to the next that a place of one of them lies on the horizon of the other: a
+# homography that shrinks a place by more is fitted to flow that means nothing.
+LEAST_SCALE = 0.01
 # A deviation of this many pixels, beside the usual one of the frame (parallax), counts as half moving.
 HALF = 1.0
 # Share of the frame before in how far a place moves, where flow is believed.
@@ -64,10 +67,8 @@ class Movers:
         height, width = moving.shape
         sums = np.zeros((len(identities), 2, height // 2, width // 2), np.float32)
         if "moved" in held:
-            places = {identity: place for place, identity in enumerate(held["identity"].tolist())}
-            for number, identity in enumerate(identities):
-                if identity in places:
-                    sums[number] = held["moved"][places[identity]].numpy(force=True)
+            for number, place in held_places(held, identities).items():
+                sums[number] = held["moved"][place].numpy(force=True)
         return cls(moving, sums)
 
     def query(self) -> Float32:
@@ -115,17 +116,18 @@ def independent(between: Between) -> Float32:
     if camera is None:
         return np.zeros(flow.shape[:2], np.float32)
     y, x = np.mgrid[STRIDE // 2 : height : STRIDE, STRIDE // 2 : width : STRIDE].astype(np.float32)
-    camera = camera.astype(np.float32)
-    to_x, to_y, scale = (row[0] * x + row[1] * y + row[2] for row in camera)
+    to_x, to_y, scale = (row[0] * x + row[1] * y + row[2] for row in camera.astype(np.float32))
+    if not scale.min() > LEAST_SCALE:
+        return np.zeros(flow.shape[:2], np.float32)
     right, down = cv2.split(flow)
     squared = (right - (to_x / scale - x)) ** 2 + (down - (to_y / scale - y)) ** 2
     return np.asarray(squared / (squared + HALF**2 + np.median(squared)), np.float32)
 
 
 def as_query(moving: Tensor, apart: Tensor) -> Tensor:
-    """moving (B, 1, h, w) as three more channels of queries (B, h, w, 3), whose product with ``as_keys`` is
+    """moving (B, 1, h, w) in [0, 1] as three more channels of queries (B, h, w, 3). apart: () >= 0.
 
-    -apart known (moving here - moving there)^2. apart: () >= 0.
+    Their product with ``as_keys`` is -apart known (moving here - moving there)^2.
     """
     here = moving.permute(0, 2, 3, 1)
     return apart * torch.cat([here.square(), here, torch.ones_like(here)], 3)

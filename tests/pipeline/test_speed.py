@@ -32,7 +32,7 @@ def test_a_program_that_passes_nothing_is_named() -> None:
 
 @pytest.mark.slow
 def test_the_table_has_the_pipe_with_and_without_its_model(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench", "filter", "model=welsh:latency=0", "--size", "128x96", "--frames", "40", "--json"]
+    words = ["bench", "filter", "model=welsh:latency=0", "--size", "320x240", "--frames", "40", "--json"]
     with pytest.raises(SystemExit) as stopped:
         main(words)
     assert stopped.value.code == 0
@@ -43,7 +43,12 @@ def test_the_table_has_the_pipe_with_and_without_its_model(capsys: pytest.Captur
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--size", "big"], "WIDTHxHEIGHT"), (["--rate", "0"], "out of range"), (["modle=x"], "did you mean 'model'")],
+    [
+        (["--size", "big"], "WIDTHxHEIGHT"),
+        (["--size", "160x120"], "too small to measure"),
+        (["--rate", "0"], "out of range"),
+        (["modle=x"], "did you mean 'model'"),
+    ],
 )
 def test_wrong_measurements_are_refused(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

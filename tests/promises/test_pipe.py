@@ -325,7 +325,7 @@ def test_a_film_for_a_closed_output_is_refused(tmp_path: Path, key: Path) -> Non
     line = f'"$0" run {film} --ref {key} --model welsh -o - >&-'
     done = subprocess.run(["sh", "-c", line, str(COMMAND)], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 4
-    check_sentence(done.stderr, "cannot be written")
+    check_sentence(done.stderr, "standard output is closed")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from streamcolor.errors import CallError
 app = typer.Typer(help="Measure the speed of streamcolor on this machine.", no_args_is_help=True)
 
 _SELF = (sys.executable, "-c", "from streamcolor.commands import main; main()")
-# Bytes that a pipe of Linux holds (pipe(7)): of smaller pictures several are in it, and it is what is measured.
-PIPE = 65_536
+# Bytes that a pipe of Linux holds (pipe(7)): where several pictures fit, their wait in it is what would be measured.
+_PIPE = 65_536
 # One thread: more would hold a frame each.
 _NULL = (
     "ffmpeg", "-v", "error", "-f", "nut", "-i", "-", "-fps_mode", "passthrough", "-vf", "null",
@@ -74,7 +74,7 @@ def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) >= 16 and int(height) >= 16):
         raise CallError(f"--size {text} is not a size; write WIDTHxHEIGHT, such as 1280x720")
-    if int(width) * int(height) * 3 // 2 < PIPE:
+    if int(width) * int(height) * 3 // 2 < _PIPE:
         raise CallError(f"--size {text} is too small to measure: pictures wait in the buffer of the pipe; try 320x180")
     return int(width), int(height)
 

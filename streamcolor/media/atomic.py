@@ -72,10 +72,8 @@ def sync(path: Path) -> None:
 
 
 def write_failure(error: Exception, path: Path) -> OutputError:
-    """The sentence for an error while writing to ``path``, ``-`` for standard output."""
+    """The sentence for an error while writing to ``path``."""
     number = getattr(error, "errno", None)
-    if str(path) == "-" and number == errno.EBADF:
-        return OutputError("standard output is closed; pipe it on, or name a file as --output")
     if number in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(f"no space left on {_device(path)}: make room, or name an --output on another disk")
     if number == errno.EPIPE:

@@ -279,8 +279,11 @@ class Writer:
 
     def _failure(self, error: Exception) -> OSError:
         """What to raise for an error while writing: a pipe without a reader is not a failure of the output."""
-        if self._pipe is not None and getattr(error, "errno", None) == errno.EPIPE:
+        number = getattr(error, "errno", None)
+        if self._pipe is not None and number == errno.EPIPE:
             return BrokenPipeError(errno.EPIPE, "the program that reads the output went away")
+        if self._pipe is not None and number == errno.EBADF:
+            return OutputError("standard output is closed; pipe it on, or name a file as --output")
         return error if isinstance(error, OutputError) else write_failure(error, self.path)
 
     def __enter__(self) -> Writer:

@@ -15,12 +15,14 @@ from streamcolor.colorizers.prior.network import PriorNetwork, Seen, Widths
 from streamcolor.colorizers.propagator import Propagator
 from streamcolor.colorizers.propagator.colorizer import (
     AT_ONCE,
+    DECIDED,
+    GUESSED,
     KNOWN,
     STEADY,
     UNGUIDED,
     averaged,
     choose,
-    unknown_share,
+    share_below,
 )
 from streamcolor.colorizers.propagator.detail import detailed, slopes
 from streamcolor.colorizers.propagator.encoder import SMALL, Neighborly
@@ -138,9 +140,38 @@ def told(ab: tuple[float, float]) -> PriorNetwork:
     return prior
 
 
-def test_a_frame_leans_on_the_prior_the_less_is_known_of_it() -> None:
-    for mean, share in ((KNOWN[1], 0), (0.9, 0), (sum(KNOWN) / 2, 0.5), (KNOWN[0], 1), (0.1, 1)):
-        torch.testing.assert_close(unknown_share(torch.full((1, 1, 4, 8), mean)), torch.tensor(float(share)))
+@pytest.mark.parametrize("bounds", [KNOWN, DECIDED])
+def test_less_is_leaned_on_the_more_is_known(bounds: tuple[float, float]) -> None:
+    trust = torch.tensor([0.1, bounds[0], sum(bounds) / 2, bounds[1], 0.9])
+    torch.testing.assert_close(share_below(bounds, trust), torch.tensor([1, 1, 0.5, 0, 0]))
+
+
+@pytest.mark.parametrize(("trust", "leans"), [(0.4, True), (0.65, False)])
+def test_what_is_not_trusted_leans_on_the_guess_and_remembers_the_mixture(trust: float, leans: bool) -> None:
+    """The fusion gives all the weight to a read of a red reference, the guess is blue."""
+    torch.manual_seed(0)
+    network = PropagatorNetwork().eval()
+    red, blue = torch.tensor([40.0, 20.0]), torch.tensor([5.0, -35.0])
+    assert network.fusion.out.bias is not None and network.semantic.guess.bias is not None
+    bias, guess = network.fusion.out.bias.data, network.semantic.guess
+    bias[Fusion.CANDIDATES.index("coarse")] = 50.0
+    bias[-2] = np.log(trust / (1 - trust))
+    guess.weight.data.zero_()
+    guess.bias.data = torch.tensor([*(blue / 110), 0.0, 0.0])
+    colorizer = Propagator.around(network, told((float(blue[0]), float(blue[1]))))
+    one, other = pictures(2)
+    cache = ReferenceCache(colorizer.info.policy)
+    # Far away in time, so that nothing is followed.
+    painted = Reference(one, red[None, :, None, None].expand(1, 2, *one.shape[-2:]), torch.ones_like(one), 500)
+    cache.start_shot([colorizer.encode(painted)])
+    chroma, entry = colorizer.step(other, cache, 0)
+    assert entry is not None
+    remembered = entry.tensors["value4"][0, :2].mean((1, 2)) * 110
+    torch.testing.assert_close(remembered, red, atol=1, rtol=0)
+    # Where this little is known of a frame it leans on the prior as well.
+    lean = share_below(KNOWN, torch.tensor(trust)) * (1 - trust)
+    shown = torch.lerp(red, blue, GUESSED if leans else 0.0)
+    torch.testing.assert_close(chroma.ab.mean((1, 2)), torch.lerp(shown, blue, lean), atol=1, rtol=0)
 
 
 def test_the_prior_is_steady_where_flow_is_believed() -> None:

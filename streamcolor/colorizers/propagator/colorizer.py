@@ -42,6 +42,11 @@ UNGUIDED = 0.25
 # second on not at all. The prior is a candidate of the fusion too, but the fusion has been trained on runs of a dozen
 # frames: after fifty on its own colors it is too bold.
 KNOWN = (0.4, 0.75)
+# How far a place goes to the guess, and the trust up to which it goes all that way and from which on it stays at what
+# the fusion made of all: a mean of candidates that disagree is grey, of red and navy for a coat, of green and sky for
+# leaves. What is remembered for the next frame is that mean all the same.
+GUESSED = 0.5
+DECIDED = (0.45, 0.6)
 # The prior looks at every so many frames, in between it stays: things do not change what they are.
 GUESS_EVERY = 4
 # Confidence in a color that flow has followed from a reference, where that is all there is.
@@ -170,9 +175,13 @@ class Propagator:
             ab = (output.ab4.float() * AB_SCALE).clamp(-110, 110)
             trust = torch.sigmoid(output.trust_logit4.float())
             memory = Memory.of(features, ab / AB_SCALE, trust)
+            if guides:
+                guess = output.candidate("guess").float() * AB_SCALE
+                ab = ab + GUESSED * share_below(DECIDED, trust) * (guess - ab)
             confidence = trust if guides else UNGUIDED * trust
             prior = averaged(guessed["guess4"].float(), None if held is None else held["prior4"], way)
-            ab = ab + unknown_share(confidence) * (1 - confidence) * (prior * AB_SCALE - ab)
+            unknown = share_below(KNOWN, confidence.mean())
+            ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
         shown = {"shown4": torch.cat([ab / AB_SCALE, confidence], 1), "prior4": prior}
         tensors = _tensors(memory) | course.tensors(here) | guessed | shown
         chroma = _enlarged(ab, confidence, here, course.followed)
@@ -227,10 +236,10 @@ class PropagatorBig(Propagator):
     size = BIG
 
 
-def unknown_share(confidence: Tensor) -> Tensor:
-    """() in [0, 1]: how far the unsure colors of a frame of this confidence (1, 1, h, w) lean on the prior."""
-    low, high = KNOWN
-    return ((high - confidence.mean()) / (high - low)).clamp(0, 1)
+def share_below(bounds: tuple[float, float], confidence: Tensor) -> Tensor:
+    """1 up to the first of the bounds, 0 from the second on, evenly in between."""
+    low, high = bounds
+    return ((high - confidence) / (high - low)).clamp(0, 1)
 
 
 def averaged(prior: Tensor, before: Tensor | None, flow: Tensor | None) -> Tensor:

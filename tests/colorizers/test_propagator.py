@@ -15,11 +15,11 @@ from streamcolor.colorizers.prior.network import PriorNetwork, Seen, Widths
 from streamcolor.colorizers.propagator import Propagator
 from streamcolor.colorizers.propagator.colorizer import (
     AT_ONCE,
-    DECIDED,
-    GUESSED,
+    GUESS_SHARE,
     KNOWN,
     STEADY,
     UNGUIDED,
+    UNSURE,
     averaged,
     choose,
     share_below,
@@ -140,7 +140,7 @@ def told(ab: tuple[float, float]) -> PriorNetwork:
     return prior
 
 
-@pytest.mark.parametrize("bounds", [KNOWN, DECIDED])
+@pytest.mark.parametrize("bounds", [KNOWN, UNSURE])
 def test_less_is_leaned_on_the_more_is_known(bounds: tuple[float, float]) -> None:
     trust = torch.tensor([0.1, bounds[0], sum(bounds) / 2, bounds[1], 0.9])
     torch.testing.assert_close(share_below(bounds, trust), torch.tensor([1, 1, 0.5, 0, 0]))
@@ -170,7 +170,7 @@ def test_what_is_not_trusted_leans_on_the_guess_and_remembers_the_mixture(trust:
     torch.testing.assert_close(remembered, red, atol=1, rtol=0)
     # Where this little is known of a frame it leans on the prior as well.
     lean = share_below(KNOWN, torch.tensor(trust)) * (1 - trust)
-    shown = torch.lerp(red, blue, GUESSED if leans else 0.0)
+    shown = torch.lerp(red, blue, GUESS_SHARE if leans else 0.0)
     torch.testing.assert_close(chroma.ab.mean((1, 2)), torch.lerp(shown, blue, lean), atol=1, rtol=0)
 
 

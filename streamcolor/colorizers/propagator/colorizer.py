@@ -45,8 +45,8 @@ KNOWN = (0.4, 0.75)
 # How far a place goes to the guess, and the trust up to which it goes all that way and from which on it stays at what
 # the fusion made of all: a mean of candidates that disagree is grey, of red and navy for a coat, of green and sky for
 # leaves. What is remembered for the next frame is that mean all the same.
-GUESSED = 0.5
-DECIDED = (0.45, 0.6)
+GUESS_SHARE = 0.5
+UNSURE = (0.45, 0.6)
 # The prior looks at every so many frames, in between it stays: things do not change what they are.
 GUESS_EVERY = 4
 # Confidence in a color that flow has followed from a reference, where that is all there is.
@@ -177,7 +177,7 @@ class Propagator:
             memory = Memory.of(features, ab / AB_SCALE, trust)
             if guides:
                 guess = output.candidate("guess").float() * AB_SCALE
-                ab = ab + GUESSED * share_below(DECIDED, trust) * (guess - ab)
+                ab = ab + GUESS_SHARE * share_below(UNSURE, trust) * (guess - ab)
             confidence = trust if guides else UNGUIDED * trust
             prior = averaged(guessed["guess4"].float(), None if held is None else held["prior4"], way)
             unknown = share_below(KNOWN, confidence.mean())
@@ -237,7 +237,10 @@ class PropagatorBig(Propagator):
 
 
 def share_below(bounds: tuple[float, float], confidence: Tensor) -> Tensor:
-    """1 up to the first of the bounds, 0 from the second on, evenly in between."""
+    """How far to lean on something else, in [0, 1]: 1 up to the first of the bounds, 0 from the second, a ramp between.
+
+    confidence: in [0, 1], of any shape, which is also that of the result.
+    """
     low, high = bounds
     return ((high - confidence) / (high - low)).clamp(0, 1)
 

@@ -26,7 +26,7 @@ Grey = NDArray[np.uint8]
 ANCHOR_EVERY = 8
 LITTLE = 0.6
 # An anchor that makes so much more of the picture believed, on the mean of trust, was worth its while.
-WORTH = 0.02
+WORTH = 0.04
 DECAY = 0.98
 # Weight of a place that a map points to although nobody believes it.
 LEAST = 1e-6

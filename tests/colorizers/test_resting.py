@@ -53,6 +53,35 @@ def test_of_frames_that_are_averaged_the_network_looks_at_every_second() -> None
     torch.testing.assert_close(out[0].chroma.ab, alone.ab, atol=0, rtol=0)
 
 
+def test_the_network_looks_where_flow_has_lost_too_much() -> None:
+    """Something comes out of nowhere, covers half of the fourth picture, and stays."""
+    colorizer = random_colorizer()
+    frames = pictures(6)
+    covered = torch.rand(1, 1, SIZE[0], SIZE[1] // 2, generator=torch.Generator().manual_seed(1)) * 100
+    for frame in frames[3:]:
+        frame[..., : SIZE[1] // 2] = covered
+    cache = ReferenceCache(colorizer.info.policy)
+    cache.start_shot([colorizer.encode(reference(frames[0]))])
+    assert [one.looked for one in played(colorizer, frames, cache)] == [True, False, True, True, False, True]
+
+
+def test_flow_that_was_found_ahead_makes_no_difference() -> None:
+    frames = pictures(4)
+    colorizer = random_colorizer()
+    caches = [ReferenceCache(colorizer.info.policy) for _ in range(2)]
+    for cache in caches:
+        cache.start_shot([colorizer.encode(reference(frames[0]))])
+    ahead = played(colorizer, frames, caches[0])
+    for number, one in enumerate(ahead):
+        # A colorizer that has just been made has prepared nothing.
+        following = frames[number + 1] if number + 1 < len(frames) else None
+        chroma, entry = random_colorizer().step(frames[number], caches[1], number, following)
+        assert entry is not None
+        caches[1].remember(entry)
+        torch.testing.assert_close(chroma.ab, one.chroma.ab, atol=0, rtol=0)
+        torch.testing.assert_close(chroma.confidence, one.chroma.confidence, atol=0, rtol=0)
+
+
 def test_the_network_looks_at_frames_that_are_references_or_get_one() -> None:
     colorizer = random_colorizer()
     frames = pictures(6)

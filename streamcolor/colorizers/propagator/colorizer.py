@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ from torch import Tensor
 
 from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
 from streamcolor.colorizers.contract import ColorizerInfo, Precision, Reference
-from streamcolor.colorizers.foresight import Foresight
 from streamcolor.colorizers.lab import AB_SCALE
 from streamcolor.colorizers.loading import loaded, read_weights
 from streamcolor.colorizers.prior import shipped_network
 from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork, Seen
-from streamcolor.colorizers.propagator.course import Arrival, Course
 from streamcolor.colorizers.propagator.detail import detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
+from streamcolor.colorizers.propagator.foresight import Foresight, Scouted
 from streamcolor.colorizers.propagator.matching import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, carry
 from streamcolor.colorizers.propagator.movers import Movers
@@ -53,6 +52,8 @@ GUESS_EVERY = 4
 TRACKED = 0.8
 # Share of the prior of the frame before, where flow is believed: it looks at frames one by one, and would flicker.
 STEADY = 0.85
+# Mean belief in the flow to the frame before from which on a frame may be colored by flow alone.
+BELIEVED = 0.88
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 4
 NEAR = 48
@@ -100,9 +101,7 @@ class Propagator:
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         self.network: PropagatorNetwork = network.to(self.device, **layout)
         self.prior: PriorNetwork = prior.to(self.device, **layout)
-        # Flow needs no torch: it runs beside the network, and is ahead of it where the next frame is known.
-        self._beside = ThreadPoolExecutor(1, "tracks")
-        self._foresight = Foresight(self._beside, fine=True)
+        self._foresight = Foresight(ThreadPoolExecutor(1, "tracks"))
 
     def encode(self, reference: Reference) -> Entry:
         """Keys and colors of a reference; where it is transparent its colors are not trusted."""
@@ -127,36 +126,28 @@ class Propagator:
     ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has stride 2.
 
-        Of two frames that are averaged with each other the network looks at one.
+        Of two frames that are averaged with each other the network looks at one, and at both where flow is lost.
         """
         here = np.array(lightness[0, 0].numpy())
         held = cache.rolling[-1] if cache.rolling else None
         guides = choose(cache.permanent, here, frame)
-        arrived = self._beside.submit(Arrival.of, here, held, guides, self._foresight.between)
-        followed = self._beside.submit(Course.of, here, held, guides, frame, arrived)
-        if following is not None:
-            self._foresight.prepare(following[0, 0].numpy().copy(), here)
-            if held is not None and _may_rest(held, guides, frame):
-                return self._rest(here, held, frame, followed.result())
-        return self._look(lightness, here, cache, guides, frame, arrived, followed)
+        scouted = self._foresight.ask(here, held, guides, frame)
+        if following is None:
+            return self._look(lightness, cache, scouted)
+        rests = held is not None and _may_rest(held, scouted)
+        ahead = np.array(following[0, 0].numpy())
+        self._foresight.prepare(ahead, choose(cache.permanent, ahead, frame + 1), scouted, rested=rests)
+        return self._rest(held, scouted) if held is not None and rests else self._look(lightness, cache, scouted)
 
-    def _look(
-        self,
-        lightness: Tensor,
-        here: Float32,
-        cache: ReferenceCache,
-        guides: Sequence[Entry],
-        frame: int,
-        arrived: Future[Arrival],
-        followed: Future[Course],
-    ) -> tuple[Chroma, Entry]:
-        """Color a frame by all there is. here: its L* (h, w); what flow tells is awaited as late as possible."""
+    def _look(self, lightness: Tensor, cache: ReferenceCache, scouted: Scouted) -> tuple[Chroma, Entry]:
+        """Color a frame by all there is; what flow tells is awaited as late as possible."""
+        here, guides, frame = scouted.here, scouted.guides, scouted.frame
         held = cache.rolling[-1].tensors if cache.rolling else None
         with torch.inference_mode(), self._autocast():
             light = self._scaled(lightness)
             seen = look(self.prior, light)
             features = self.network.encoder(light, seen)
-            movers = arrived.result().movers
+            movers = scouted.arrived.result().movers
             references = self._guiding(guides, movers)
             recent = [
                 _memory(entry, RECENT_RADIUS if frame - (entry.frame or 0) <= 1 else OLDER_RADIUS)
@@ -165,7 +156,7 @@ class Propagator:
             moving8 = None if movers is None else self._there(movers.query())
             found = self.network.find(features, references, recent, moving8)
             guessed = self._guess(seen, features.light4, held, frame)
-            course = followed.result()
+            course = scouted.course
             way = None if course.way is None else self._there(course.way.reduced(here))
             motion = Motion(
                 None if course.followed is None else self._there(course.followed.candidate()),
@@ -183,12 +174,13 @@ class Propagator:
             unknown = share_below(KNOWN, confidence.mean())
             ab = ab + unknown * (1 - confidence) * (prior * AB_SCALE - ab)
         shown = {"shown4": torch.cat([ab / AB_SCALE, confidence], 1), "prior4": prior}
-        tensors = _tensors(memory) | course.tensors(here) | guessed | shown
+        tensors = _tensors(memory) | course.tensors(rested=False) | guessed | shown
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link), Entry(tensors, frame)
 
-    def _rest(self, here: Float32, held: Entry, frame: int, course: Course) -> tuple[Chroma, Entry]:
-        """Color a frame, L* (h, w), by flow alone: from the references, else from the frame looked at last."""
+    def _rest(self, held: Entry, scouted: Scouted) -> tuple[Chroma, Entry]:
+        """Color a frame by flow alone: from the references, else from the frame looked at last."""
+        here, course = scouted.here, scouted.course
         assert course.way is not None
         with torch.inference_mode():
             carried = carry(held.tensors["shown4"], self._there(course.way.reduced(here)))
@@ -199,9 +191,9 @@ class Propagator:
                 own = tracked[:, 2:3]
                 ab = ab + own * (tracked[:, :2] * AB_SCALE - ab)
                 confidence = torch.maximum(confidence, TRACKED * own)
-        tensors = dict(held.tensors) | course.tensors(here) | course.way.tensors()
+        tensors = dict(held.tensors) | course.tensors(rested=True)
         chroma = _enlarged(ab, confidence, here, course.followed)
-        return replace(chroma, link=course.link, own=_doubled(own)), Entry(tensors, frame)
+        return replace(chroma, link=course.link, own=_doubled(own)), Entry(tensors, scouted.frame)
 
     def _guiding(self, guides: Sequence[Entry], movers: Movers | None) -> list[Memory]:
         """The references as memories, with what is known of how their places move."""
@@ -276,11 +268,18 @@ def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[E
     return [references[n] for n in sorted(order[:AT_ONCE])]
 
 
-def _may_rest(held: Entry, references: Sequence[Entry], frame: int) -> bool:
-    """Whether the network need not look at a frame: it did at the one before, and no reference has come since."""
-    looked = "way" not in held.tensors and held.frame == frame - 1
-    known = held.tensors["identity"].tolist() == [int(entry.tensors["identity"]) for entry in references]
-    return looked and known and all(entry.frame != frame for entry in references)
+def _may_rest(held: Entry, scouted: Scouted) -> bool:
+    """Whether the network need not look at a frame: it did at the one before, and no reference has come since.
+
+    And flow has not lost too much of it.
+    """
+    guides, frame = scouted.guides, scouted.frame
+    if "way" in held.tensors or held.frame != frame - 1 or any(entry.frame == frame for entry in guides):
+        return False
+    if held.tensors["identity"].tolist() != [int(entry.tensors["identity"]) for entry in guides]:
+        return False
+    way = scouted.course.way
+    return way is not None and float(way.believed.mean()) >= BELIEVED
 
 
 def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | None) -> Chroma:

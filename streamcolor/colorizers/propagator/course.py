@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from streamcolor.colorizers.cache import Entry
 from streamcolor.colorizers.propagator.detail import FINE
 from streamcolor.colorizers.propagator.motion import Followed, Way, follow, link_of
 from streamcolor.colorizers.propagator.movers import Movers
-from streamcolor.colorizers.tracks import Between, Float32, Tracks
+from streamcolor.colorizers.tracks import Between, Float32
 from streamcolor.frame import Link
 
 
@@ -24,30 +24,26 @@ class Arrival:
     movers: Movers | None = None
 
     @classmethod
-    def of(
-        cls,
-        here: Float32,
-        held: Entry | None,
-        references: Sequence[Entry],
-        between: Callable[[Float32, Float32], Between],
-    ) -> Arrival:
-        """here: L* (h, w). held: of the frame before. between: tells ``Between.of`` the two."""
+    def of(cls, here: Float32, held: Entry | None, references: Sequence[Entry]) -> Arrival:
+        """here: L* (h, w). held: of the frame before."""
         if held is None:
             return cls()
-        found = between(here, held.tensors["lightness"].numpy(force=True))
+        found = Between.of(here, held.tensors["lightness"].numpy(force=True), fine=True)
         identities = [int(entry.tensors["identity"]) for entry in references]
         return cls(found, Movers.of(found, held.tensors, identities))
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What flow tells of a frame. way, movers: None where nothing is held of a frame before. link: see ``Chroma``."""
+    """What flow tells of a frame. way: None where nothing is held of a frame before. link: see ``Chroma``.
 
-    tracks: Tracks
+    state: what the next frame needs of the tracks and of what moves.
+    """
+
+    state: Mapping[str, Tensor]
     followed: Followed | None = None
     way: Way | None = None
     link: Link | None = None
-    movers: Movers | None = None
 
     @classmethod
     def of(
@@ -57,13 +53,19 @@ class Course:
         arrival = arrived.result()
         tracks = follow(here, None if held is None else held.tensors, references, frame, arrival.between)
         followed = Followed.of(tracks, here, references, frame) if references else None
+        state = tracks.tensors(here)
         if held is None or arrival.between is None:
-            return cls(tracks, followed)
+            return cls(state, followed)
+        if arrival.movers is not None:
+            state |= arrival.movers.tensors(tracks)
         # Where frames in between were not colored, what is held is older than the frame before.
         link = link_of(arrival.between, FINE) if held.frame == frame - 1 else None
-        return cls(tracks, followed, Way.back(arrival.between, held.tensors), link, arrival.movers)
+        return cls(state, followed, Way.back(arrival.between, held.tensors), link)
 
-    def tensors(self, here: Float32) -> dict[str, Tensor]:
-        """What the next frame needs; here: L* (h, w) of this one."""
-        moved = {} if self.movers is None else self.movers.tensors(self.tracks)
-        return self.tracks.tensors(here) | moved
+    def tensors(self, *, rested: bool) -> dict[str, Tensor]:
+        """What the next frame needs. rested: the network has not looked at this one."""
+        return dict(self.state) | (self.way.tensors() if rested and self.way is not None else {})
+
+    def made(self, held: Entry, *, rested: bool) -> bool:
+        """Whether an entry holds what ``tensors`` says."""
+        return held.tensors["lightness"] is self.state["lightness"] and ("way" in held.tensors) == rested

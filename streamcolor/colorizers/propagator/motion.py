@@ -20,7 +20,7 @@ STRIDE = 4
 # What a pixel that flow has lost counts for beside one that it holds, where a cell has both.
 LOST = 0.01
 # The longest pause, in frames, between attempts to find a reference of which flow holds little.
-PATIENCE = 16
+PATIENCE = 32
 
 
 def follow(

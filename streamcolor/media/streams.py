@@ -54,6 +54,30 @@ _MP4_METADATA = frozenset(
     }
     | {"sort_name", "sort_artist", "sort_album", "sort_album_artist", "sort_composer", "sort_show", "location"}
 )
+# Of the two ISO 639-2 codes that a language may have, the one that QuickTime files have a number for, by the other
+# (libavformat/isom.c, mov_mdhd_language_map); FFmpeg leaves out what has none. Swedish goes by a code of FFmpeg's own.
+_QUICKTIME_LANGUAGES = {
+    "bod": "tib",
+    "cym": "wel",
+    "cze": "ces",
+    "deu": "ger",
+    "ell": "gre",
+    "eus": "baq",
+    "fas": "per",
+    "fre": "fra",
+    "hye": "arm",
+    "isl": "ice",
+    "kat": "geo",
+    "mkd": "mac",
+    "msa": "may",
+    "mya": "bur",
+    "nld": "dut",
+    "rum": "ron",
+    "slo": "slk",
+    "sqi": "alb",
+    "swe": "sve",
+    "zho": "chi",
+}
 # Names and media types of covers that have none, by codec; the names are those of the Matroska guidelines.
 _COVERS = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
@@ -150,7 +174,7 @@ def _fits(stream: Stream, format_name: str) -> bool:
 
 def _add(stream: Stream, target: OutputContainer) -> Stream:
     copy = target.add_stream_from_template(stream)
-    copy.metadata.update(kept_metadata(stream.metadata))
+    copy.metadata.update(stream_metadata(stream, target.format.name))
     # The setter takes the plain number of FFmpeg's flags.
     copy.disposition = int(stream.disposition)  # type: ignore[assignment]
     return copy
@@ -163,6 +187,14 @@ def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
         for key, value in metadata.items()
         if key.lower() not in _STALE_METADATA and not key.lower().startswith("duration-")
     }
+
+
+def stream_metadata(stream: Stream, muxer: str) -> dict[str, str]:
+    """``kept_metadata`` of a stream, its language by the code that the muxer (FFmpeg's name) knows."""
+    kept = kept_metadata(stream.metadata)
+    if muxer == "mov" and "language" in kept:
+        kept["language"] = _QUICKTIME_LANGUAGES.get(kept["language"], kept["language"])
+    return kept
 
 
 def copy_metadata(source: InputContainer, target: OutputContainer, shift: Fraction = Fraction(0)) -> dict[str, str]:

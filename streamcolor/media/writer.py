@@ -26,7 +26,7 @@ from streamcolor.media.muxing import lost_before_zero, muxer_settings, shift_bef
 from streamcolor.media.pictures import at_depth, chroma_shape, picture_of
 from streamcolor.media.pipes import BUFFER_BYTES, STANDARD_OUTPUT, OutputPipe, PipeTarget, header_patch, raw_video_tag
 from streamcolor.media.sequence import SequenceReader, SequenceWriter, is_pattern
-from streamcolor.media.streams import Packet, copied_streams, copy_metadata, kept_metadata
+from streamcolor.media.streams import Packet, copied_streams, copy_metadata, stream_metadata
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -124,7 +124,7 @@ class Writer:
         if source.container is not None and source.stream is not None:
             settings = copy_metadata(source.container, self._container, self._shift)
             self._container.container_options.update(settings)
-            self._stream.metadata.update(kept_metadata(source.stream.metadata))
+            self._stream.metadata.update(stream_metadata(source.stream, muxer))
             self._stream.disposition = int(source.stream.disposition)  # type: ignore[assignment]
         padded = muxer == "matroska" and is_anamorphic(self.info)
         self._patch_aspect = padded and self._part is not None

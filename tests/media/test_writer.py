@@ -208,6 +208,27 @@ def test_metadata_chapters_language_and_timecode_are_kept(make_film: MakeFilm, t
     assert writer.left_out == []
 
 
+@pytest.mark.parametrize(
+    ("language", "suffix", "written"),
+    [
+        ("deu", ".mov", "ger"),
+        ("nld", ".mov", "dut"),
+        ("ger", ".mov", "ger"),
+        ("fra", ".mov", "fra"),
+        ("deu", ".mp4", "deu"),
+        ("deu", ".mkv", "deu"),
+    ],
+)
+def test_a_language_goes_by_the_code_that_its_container_knows(
+    make_film: MakeFilm, language: str, suffix: str, written: str
+) -> None:
+    film = make_film("film.mkv", "-c:a", "aac", "-metadata:s:a", f"language={language}", sound=True)
+    out = film.with_name(f"out{suffix}")
+    assert recode(film, out).left_out == []
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].language == written
+
+
 def test_a_stream_that_does_not_fit_is_named(make_film: MakeFilm, tmp_path: Path) -> None:
     subtitles = tmp_path / "words.srt"
     subtitles.write_text("1\n00:00:00,000 --> 00:00:00,200\nHello\n")

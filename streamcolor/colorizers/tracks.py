@@ -190,14 +190,16 @@ class Tracks:
         *,
         fine: bool = False,
         patience: int = 1,
+        most: int | None = None,
         between: Between | None = None,
     ) -> Tracks:
         """The tracks in a new frame ``here`` ((h, w) L*) from those ``held`` of the one before (see ``tensors``).
 
         An entry of a reference holds ``lightness`` (h, w) and ``identity`` (). fine: see ``Between.of``. patience:
         where little is believed, a reference is looked for in every frame; while that brings nothing, in every second,
-        fourth and so on, up to this number of frames. between: of the frame and the one before, where somebody knows
-        it already.
+        fourth and so on, up to this number of frames. most: of the references that are followed already no more than so
+        many are anchored in a frame, those nearest in time. between: of the frame and the one before, where somebody
+        knows it already.
         """
         count, (height, width) = len(references), here.shape
         tracks = cls(
@@ -215,13 +217,13 @@ class Tracks:
             tracks.between = between or Between.of(here, held["lightness"].numpy(force=True), fine=fine)
             known = tracks._move_on(tracks.between, held)
         for number, entry in enumerate(references):
-            age = abs(frame - tracks.origin(number, entry))
             if number not in known:
                 tracks._anchor(number, here, entry, None)
-            elif age % ANCHOR_EVERY == 0:
-                tracks._anchor(number, here, entry, tracks.maps[number])
-            elif tracks.trust[number].mean() < LITTLE:
-                tracks._look_for(number, here, entry, patience)
+        regular, ready = tracks._due(sorted(known), references, frame, most=most)
+        for number in regular:
+            tracks._anchor(number, here, references[number], tracks.maps[number])
+        for number in ready:
+            tracks._look_for(number, here, references[number], patience)
         same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):
             # The frame is a reference: nobody else has a say.
@@ -290,11 +292,20 @@ class Tracks:
             self.pause[number], self.wait[number] = int(held["pause"][place]), int(held["wait"][place])
         return frozenset(known)
 
+    def _due(
+        self, known: Sequence[int], references: Sequence[Entry], frame: int, *, most: int | None
+    ) -> tuple[list[int], list[int]]:
+        """Which of the ``known`` to anchor: those whose turn it is, and those of which little is believed."""
+        ages = {number: abs(frame - self.origin(number, references[number])) for number in known}
+        regular = [number for number in known if ages[number] % ANCHOR_EVERY == 0]
+        little = [number for number in known if number not in regular and self.trust[number].mean() < LITTLE]
+        ready = [number for number in little if self.wait[number] == 0]
+        self.wait[little] = np.maximum(self.wait[little] - 1, 0)
+        chosen = sorted([*regular, *ready], key=lambda number: ages[number])[:most]
+        return [number for number in regular if number in chosen], [number for number in ready if number in chosen]
+
     def _look_for(self, number: int, here: Float32, entry: Entry, patience: int) -> None:
-        """Anchor a map of which little is believed, unless that has brought nothing lately."""
-        if self.wait[number] > 0:
-            self.wait[number] -= 1
-            return
+        """Anchor a map of which little is believed; a longer pause where that has brought nothing."""
         before = self.trust[number].mean()
         self._anchor(number, here, entry, self.maps[number])
         worth_it = self.trust[number].mean() - before >= WORTH

@@ -144,3 +144,29 @@ def test_a_reference_that_is_nowhere_to_be_seen_is_looked_for_less_and_less(
         held = Tracks.follow(here, held, [entry], frame, fine=True, patience=patience).tensors(here)
     # The first frame is anchored in any case, and so is every eighth.
     assert tried == ([*range(8)] if patience == 1 else [0, 1, 3, 7])
+
+
+@pytest.mark.parametrize("most", [None, 1])
+def test_of_references_that_are_out_of_sight_the_nearest_in_time_is_looked_for(
+    most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[list[int]] = []
+    anchor = Tracks._anchor
+
+    def counted(tracks: Tracks, number: int, here: Float32, entry: Entry, start: Float32 | None) -> None:
+        tried[-1].append(number)
+        anchor(tracks, number, here, entry, start)
+
+    monkeypatch.setattr(Tracks, "_anchor", counted)
+    colorizer = random_colorizer()
+    # Hardly a place in the frames is as light or as dark.
+    guides = [
+        colorizer.encode(reference(torch.full((1, 1, *SIZE), light), at)) for light, at in ((100.0, -20), (0.0, 9))
+    ]
+    held = None
+    for frame, lightness in enumerate(pictures(6)):
+        tried.append([])
+        here = lightness[0, 0].numpy()
+        held = Tracks.follow(here, held, guides, frame, fine=True, most=most).tensors(here)
+    # Both are new in the first frame. In the fifth the farther one is 24 frames old, and yet it is not its turn.
+    assert [sorted(numbers) for numbers in tried] == [[0, 1], *([[0, 1]] * 5 if most is None else [[1]] * 5)]

@@ -55,7 +55,7 @@ STEADY = 0.85
 # Mean belief in the flow to the frame before from which on a frame may be colored by flow alone.
 BELIEVED = 0.88
 # How many references a frame is colored from, and how many frames away one counts as near.
-AT_ONCE = 4
+AT_ONCE = 3
 NEAR = 48
 
 

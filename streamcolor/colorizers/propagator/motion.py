@@ -30,8 +30,8 @@ def follow(
     frame: int,
     between: Between | None = None,
 ) -> Tracks:
-    """``Tracks.follow`` as this model has it: down to single pixels, and with patience."""
-    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, between=between)
+    """``Tracks.follow`` as this model has it: down to single pixels, with patience, one reference at a time."""
+    return Tracks.follow(here, held, references, frame, fine=True, patience=PATIENCE, most=1, between=between)
 
 
 @dataclass(frozen=True, slots=True)

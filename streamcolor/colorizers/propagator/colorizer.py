@@ -157,9 +157,9 @@ class Propagator:
             found = self.network.find(features, references, recent, moving8)
             guessed = self._guess(seen, features.light4, held, frame)
             course = scouted.course
-            way = None if course.way is None else self._there(course.way.reduced(here))
+            way = None if course.way4 is None else self._there(course.way4)
             motion = Motion(
-                None if course.followed is None else self._there(course.followed.candidate()),
+                None if course.tracked4 is None else self._there(course.tracked4),
                 None if way is None or held is None else carry(held["value4"], way),
             )
             output = self.network.blend(features, found, motion, guessed["guess4"])
@@ -181,13 +181,13 @@ class Propagator:
     def _rest(self, held: Entry, scouted: Scouted) -> tuple[Chroma, Entry]:
         """Color a frame by flow alone: from the references, else from the frame looked at last."""
         here, course = scouted.here, scouted.course
-        assert course.way is not None
+        assert course.way4 is not None
         with torch.inference_mode():
-            carried = carry(held.tensors["shown4"], self._there(course.way.reduced(here)))
+            carried = carry(held.tensors["shown4"], self._there(course.way4))
             ab, confidence = carried[:, :2] * AB_SCALE, carried[:, 2:3] * carried[:, 3:4]
             own = torch.zeros_like(confidence)
-            if course.followed is not None:
-                tracked = self._there(course.followed.candidate())
+            if course.tracked4 is not None:
+                tracked = self._there(course.tracked4)
                 own = tracked[:, 2:3]
                 ab = ab + own * (tracked[:, :2] * AB_SCALE - ab)
                 confidence = torch.maximum(confidence, TRACKED * own)

@@ -37,12 +37,15 @@ class Arrival:
 class Course:
     """What flow tells of a frame. way: None where nothing is held of a frame before. link: see ``Chroma``.
 
-    state: what the next frame needs of the tracks and of what moves.
+    state: what the next frame needs of the tracks and of what moves. tracked4, way4: what the network is told,
+    ``Followed.candidate`` and ``Way.reduced``.
     """
 
     state: Mapping[str, Tensor]
     followed: Followed | None = None
+    tracked4: Float32 | None = None
     way: Way | None = None
+    way4: Float32 | None = None
     link: Link | None = None
 
     @classmethod
@@ -53,14 +56,16 @@ class Course:
         arrival = arrived.result()
         tracks = follow(here, None if held is None else held.tensors, references, frame, arrival.between)
         followed = Followed.of(tracks, here, references, frame) if references else None
+        tracked4 = None if followed is None else followed.candidate()
         state = tracks.tensors(here)
         if held is None or arrival.between is None:
-            return cls(state, followed)
+            return cls(state, followed, tracked4)
         if arrival.movers is not None:
             state |= arrival.movers.tensors(tracks)
         # Where frames in between were not colored, what is held is older than the frame before.
         link = link_of(arrival.between, FINE) if held.frame == frame - 1 else None
-        return cls(state, followed, Way.back(arrival.between, held.tensors), link)
+        way = Way.back(arrival.between, held.tensors)
+        return cls(state, followed, tracked4, way, way.reduced(here), link)
 
     def tensors(self, *, rested: bool) -> dict[str, Tensor]:
         """What the next frame needs. rested: the network has not looked at this one."""

@@ -219,11 +219,11 @@ class Tracks:
         for number, entry in enumerate(references):
             if number not in known:
                 tracks._anchor(number, here, entry, None)
-        regular, ready = tracks._due(sorted(known), references, frame, most=most)
-        for number in regular:
-            tracks._anchor(number, here, references[number], tracks.maps[number])
-        for number in ready:
-            tracks._look_for(number, here, references[number], patience)
+        for number, lost in tracks._due(sorted(known), references, frame, most=most):
+            if lost:
+                tracks._look_for(number, here, references[number], patience)
+            else:
+                tracks._anchor(number, here, references[number], tracks.maps[number])
         same = [np.array_equal(here, entry.tensors["lightness"].numpy(force=True)) for entry in references]
         if any(same):
             # The frame is a reference: nobody else has a say.
@@ -294,15 +294,15 @@ class Tracks:
 
     def _due(
         self, known: Sequence[int], references: Sequence[Entry], frame: int, *, most: int | None
-    ) -> tuple[list[int], list[int]]:
-        """Which of the ``known`` to anchor: those whose turn it is, and those of which little is believed."""
+    ) -> list[tuple[int, bool]]:
+        """Which of the ``known`` to anchor, and whether because little of it is believed; counts their pauses down."""
         ages = {number: abs(frame - self.origin(number, references[number])) for number in known}
         regular = [number for number in known if ages[number] % ANCHOR_EVERY == 0]
         little = [number for number in known if number not in regular and self.trust[number].mean() < LITTLE]
         ready = [number for number in little if self.wait[number] == 0]
         self.wait[little] = np.maximum(self.wait[little] - 1, 0)
         chosen = sorted([*regular, *ready], key=lambda number: ages[number])[:most]
-        return [number for number in regular if number in chosen], [number for number in ready if number in chosen]
+        return [(number, number in ready) for number in chosen]
 
     def _look_for(self, number: int, here: Float32, entry: Entry, patience: int) -> None:
         """Anchor a map of which little is believed; a longer pause where that has brought nothing."""

@@ -134,10 +134,10 @@ class Propagator:
         scouted = self._foresight.ask(here, held, guides, frame)
         if following is None:
             return self._look(lightness, cache, scouted)
-        rests = held is not None and _may_rest(held, scouted)
+        rests = _may_rest(held, scouted)
         ahead = np.array(following[0, 0].numpy())
         self._foresight.prepare(ahead, choose(cache.permanent, ahead, frame + 1), scouted, rested=rests)
-        return self._rest(held, scouted) if held is not None and rests else self._look(lightness, cache, scouted)
+        return self._rest(cache, scouted) if rests else self._look(lightness, cache, scouted)
 
     def _look(self, lightness: Tensor, cache: ReferenceCache, scouted: Scouted) -> tuple[Chroma, Entry]:
         """Color a frame by all there is; what flow tells is awaited as late as possible."""
@@ -178,12 +178,12 @@ class Propagator:
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link), Entry(tensors, frame)
 
-    def _rest(self, held: Entry, scouted: Scouted) -> tuple[Chroma, Entry]:
+    def _rest(self, cache: ReferenceCache, scouted: Scouted) -> tuple[Chroma, Entry]:
         """Color a frame by flow alone: from the references, else from the frame looked at last."""
-        here, course = scouted.here, scouted.course
+        here, course, held = scouted.here, scouted.course, cache.rolling[-1].tensors
         assert course.way4 is not None
         with torch.inference_mode():
-            carried = carry(held.tensors["shown4"], self._there(course.way4))
+            carried = carry(held["shown4"], self._there(course.way4))
             ab, confidence = carried[:, :2] * AB_SCALE, carried[:, 2:3] * carried[:, 3:4]
             own = torch.zeros_like(confidence)
             if course.tracked4 is not None:
@@ -191,7 +191,7 @@ class Propagator:
                 own = tracked[:, 2:3]
                 ab = ab + own * (tracked[:, :2] * AB_SCALE - ab)
                 confidence = torch.maximum(confidence, TRACKED * own)
-        tensors = dict(held.tensors) | course.tensors(rested=True)
+        tensors = dict(held) | course.tensors(rested=True)
         chroma = _enlarged(ab, confidence, here, course.followed)
         return replace(chroma, link=course.link, own=_doubled(own)), Entry(tensors, scouted.frame)
 
@@ -254,7 +254,7 @@ def thumbnail(lightness: Float32) -> Tensor:
 def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[Entry]:
     """At most ``AT_ONCE`` of the references: those near in time, then the most alike; in their order in the cache.
 
-    So a frame costs the same whether its shot has four references or four hundred, and colors of places that the film
+    So a frame costs the same whether its shot has three references or three hundred, and colors of places that the film
     has left long ago do not wash out those of the place it is in.
     """
     if len(references) <= AT_ONCE:
@@ -268,13 +268,18 @@ def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[E
     return [references[n] for n in sorted(order[:AT_ONCE])]
 
 
-def _may_rest(held: Entry, scouted: Scouted) -> bool:
+def _may_rest(held: Entry | None, scouted: Scouted) -> bool:
     """Whether the network need not look at a frame: it did at the one before, and no reference has come since.
 
     And flow has not lost too much of it.
     """
     guides, frame = scouted.guides, scouted.frame
-    if "way" in held.tensors or held.frame != frame - 1 or any(entry.frame == frame for entry in guides):
+    if (
+        held is None
+        or "way" in held.tensors
+        or held.frame != frame - 1
+        or any(entry.frame == frame for entry in guides)
+    ):
         return False
     if held.tensors["identity"].tolist() != [int(entry.tensors["identity"]) for entry in guides]:
         return False

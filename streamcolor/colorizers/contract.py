@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from streamcolor.colorizers.cache import CachePolicy, Entry, ReferenceCache
@@ -75,15 +77,15 @@ class Colorizer(Protocol):
         ...
 
     def step(
-        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: Sequence[torch.Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         """Color one frame.
 
         lightness: (1, 1, h, w) float32, L* in [0, 100], h and w multiples of ``info.size_multiple``.
         cache: references of the shot (permanent) and entries of earlier frames (rolling); not changed.
         frame: number of the frame in the film.
-        following: lightness of the frame after it, where the colors of both will be averaged along the motion. A model
-            may begin to work on it, and may leave this frame to those around it (``Chroma.own``).
+        following: lightness of the frames after it, in their order, where the colors of them all will be averaged along
+            the motion. A model may begin to work on them, and may leave this frame to those around it (``Chroma.own``).
         Returns the chroma, (2, h / s, w / s) for some stride s, and what the rolling tier shall
         remember of this frame (None: nothing). Same cache and frame, same result, on one kind of device.
         """

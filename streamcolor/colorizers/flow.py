@@ -6,6 +6,8 @@ flow, and what that cannot say either is filled from its surroundings (``levin``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -46,7 +48,7 @@ class Flow:
         return Entry(tensors, reference.frame)
 
     def step(
-        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Sequence[Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has the working size."""
         here = np.array(lightness[0, 0].numpy())

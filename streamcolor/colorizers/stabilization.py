@@ -103,7 +103,7 @@ class FrameWise(ABC, Generic[Network]):
         """
 
     def step(
-        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Sequence[Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``."""
         with torch.inference_mode(), self.autocast():

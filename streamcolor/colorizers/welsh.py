@@ -7,6 +7,8 @@ shot gives the same colors in every frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -93,7 +95,7 @@ class Welsh:
         return Entry(tensors, reference.frame)
 
     def step(
-        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Sequence[Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has the working size. Several references lend their samples together."""
         target = np.ascontiguousarray(lightness[0, 0].numpy())

@@ -22,7 +22,7 @@ from streamcolor.colorizers.prior.colorizer import look, told
 from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.colorizer import RECENT_RADIUS, Propagator
 from streamcolor.colorizers.propagator.encoder import Features
-from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.memory import Memory
 from streamcolor.colorizers.propagator.motion import Motion, carry
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
 from streamcolor.errors import InputError

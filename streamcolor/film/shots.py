@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from streamcolor.film.boundaries import DEFAULT_THRESHOLD, Boundary, BoundaryFin
 from streamcolor.film.similarity import contrast
 from streamcolor.frame import Frame
 
+AHEAD = 4
+"""How many of the frames that follow a frame leave with it."""
 _WIDTH = 256
 _LIT = 0.8
 
@@ -45,7 +48,8 @@ class FrameReady:
     blending_known: the last frame known to be in ``blending``.
     preview: the frame by which the shot is to be matched: in a dissolve the first frame of ``blending`` alone; at the
         start of a shot that fades in the first well lit one; else the frame itself.
-    following: the frame after it, when it is known to be in ``shot`` too and nothing shines through it.
+    following: the frames after it, as far as they are known to be in ``shot`` too and nothing shines through them; at
+        most ``AHEAD``.
     """
 
     frame: Frame
@@ -54,7 +58,7 @@ class FrameReady:
     preview: Frame
     blending: Shot | None = None
     blending_known: int | None = None
-    following: Frame | None = None
+    following: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +178,12 @@ class ShotFinder:
         preview = next(h.frame for h in self._held if h.frame.index == shot.start)
         return FrameReady(frame, self._shot, known, preview, shot, self._reach(1, shot.start))
 
-    def _following(self, known: int) -> Frame | None:
-        """The frame after the one that leaves, unless a boundary lies between them."""
-        if len(self._held) < 2:
-            return None
-        frame = self._held[1].frame
+    def _following(self, known: int) -> tuple[Frame, ...]:
+        """The frames after the one that leaves, up to the next boundary."""
         blend = self._coming[0].blend if self._coming else None
-        return frame if frame.index <= known and (blend is None or frame.index < blend[0]) else None
+        last = known if blend is None else min(known, blend[0] - 1)
+        after = (held.frame for held in islice(self._held, 1, 1 + AHEAD))
+        return tuple(takewhile(lambda frame: frame.index <= last, after))
 
     def _reach(self, boundary: int, start: int) -> int:
         """The last frame known to lie before the boundary of that place in the list, at least ``start``."""

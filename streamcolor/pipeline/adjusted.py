@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,13 +35,13 @@ class Adjusted:
         return self._colorizer.encode(reference)
 
     def step(
-        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: Sequence[torch.Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         if not self._wanted(frame):
             _, _, height, width = lightness.shape
             return Chroma(torch.zeros(2, height, width), torch.ones(1, height, width)), None
-        following = following if self._wanted(frame + 1) else None
-        chroma, entry = self._colorizer.step(lightness, cache, frame, following)
+        coming = takewhile(lambda numbered: self._wanted(numbered[0]), enumerate(following, frame + 1))
+        chroma, entry = self._colorizer.step(lightness, cache, frame, [light for _, light in coming])
         if self._sat != 1:
             chroma = replace(chroma, ab=(chroma.ab * self._sat).clamp(-_LARGEST, _LARGEST), rgb=None)
         return chroma, entry

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import starmap
+from itertools import islice, starmap
 from typing import cast
 
 import cv2
@@ -157,8 +158,8 @@ class Painter:
         self.shots: list[ShotReport] = []
         self._waiting: Waiting[_Colored] = Waiting(reach if info.linked else 0)
         self._coming: _Coming | None = None
-        # Lightness of the frame after the one that is being colored, for it comes next.
-        self._following: torch.Tensor | None = None
+        # Lightness of the frames that come next.
+        self._ahead: deque[torch.Tensor] = deque()
 
     def _cache(self) -> ReferenceCache:
         return ReferenceCache(self.colorizer.info.policy, **({} if self.cap is None else {"cap": self.cap}))
@@ -205,9 +206,10 @@ class Painter:
         would take either.
         """
         frame = ready.frame
-        lightness = self._lightness(frame) if self._following is None else self._following
-        self._following = None if ready.following is None else self._lightness(ready.following)
-        chroma = self._step(lightness, self.cache, frame.index)
+        lightness = self._ahead.popleft() if self._ahead else self._lightness(frame)
+        self._ahead.extend(self._lightness(after) for after in ready.following[len(self._ahead) :])
+        following = tuple(islice(self._ahead, len(ready.following))) if self._waiting.reach else ()
+        chroma = self._step(lightness, self.cache, frame.index, following)
         if self._coming is None or ready.blending is None or ready.blending.blend is None:
             return chroma
         first, stop = ready.blending.blend
@@ -215,8 +217,10 @@ class Painter:
         other = self._step(lightness, self._coming.cache, frame.index)
         return _mixed(chroma, other, share)
 
-    def _step(self, lightness: torch.Tensor, cache: ReferenceCache, frame: int) -> Chroma:
-        chroma, entry = self.colorizer.step(lightness, cache, frame, self._following if self._waiting.reach else None)
+    def _step(
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: Sequence[torch.Tensor] = ()
+    ) -> Chroma:
+        chroma, entry = self.colorizer.step(lightness, cache, frame, following)
         if not bool(torch.isfinite(chroma.ab).all()):
             # What is remembered of it would spoil every frame to come.
             model = self.colorizer.info.id

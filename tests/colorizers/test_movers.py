@@ -12,7 +12,8 @@ import torch
 from streamcolor.colorizers.cache import Entry, ReferenceCache
 from streamcolor.colorizers.contract import Reference
 from streamcolor.colorizers.propagator.encoder import SMALL, Features
-from streamcolor.colorizers.propagator.matching import Matcher, Memory
+from streamcolor.colorizers.propagator.matching import Matcher
+from streamcolor.colorizers.propagator.memory import Memory
 from streamcolor.colorizers.propagator.motion import follow
 from streamcolor.colorizers.propagator.movers import Movers, as_keys, as_query, independent
 from streamcolor.colorizers.propagator.network import Semantic
@@ -128,8 +129,7 @@ def test_a_film_remembers_what_moves_whether_it_is_looked_at_or_not() -> None:
     cache.start_shot([colorizer.encode(guide)])
     rested = []
     for number, frame in enumerate(light):
-        following = light[number + 1] if number + 1 < len(light) else None
-        _, entry = colorizer.step(frame, cache, number, following)
+        _, entry = colorizer.step(frame, cache, number, light[number + 1 :])
         assert entry is not None
         cache.remember(entry)
         rested.append("way" in entry.tensors)

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from streamcolor.colorizers.prior.colorizer import look
 from streamcolor.colorizers.prior.network import PriorNetwork
 from streamcolor.colorizers.propagator.encoder import Features
-from streamcolor.colorizers.propagator.matching import Memory, _best, regressed
+from streamcolor.colorizers.propagator.matching import _best
+from streamcolor.colorizers.propagator.memory import Memory, regressed
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
+from streamcolor.colorizers.propagator.parts import worth_a_look
 from streamcolor.colorizers.residual import resize
 
 
@@ -181,3 +183,47 @@ def test_cells_out_of_reach_are_not_read() -> None:
         ab[..., 48:] = 1.0
         near = network.matcher(features, [Memory.of(features, ab, torch.ones(1, 1, 16, 64), radius=2)])
     assert near.coarse[:, 0, :, :40].abs().max() < 1e-6
+
+
+@torch.inference_mode()
+def test_a_read_that_looks_at_some_cells_only_is_one_of_which_the_others_are_hidden() -> None:
+    torch.manual_seed(4)
+    network = PropagatorNetwork().eval()
+    query, *others = (encoded(network, 2, 64, 96) for _ in range(3))
+    colors = [0.2 * torch.randn(2, 2, 16, 24) for _ in others]
+    shown = torch.rand(2, len(others) * 8 * 12).topk(90, 1)[1].sort(1)[0]
+    trust8 = torch.zeros(2, len(others) * 8 * 12).scatter(1, shown, 1.0).view(2, len(others), 8, 12)
+    trust4 = trust8.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    whole = [Memory.of(f, ab, torch.ones(2, 1, 16, 24)) for f, ab in zip(others, colors, strict=True)]
+    hidden = [Memory.of(f, ab, trust4[:, n : n + 1]) for n, (f, ab) in enumerate(zip(others, colors, strict=True))]
+    known = [torch.rand(2, 2, 8, 12) for _ in others]
+    whole, hidden = (
+        [replace(memory, moved8=moved) for memory, moved in zip(memories, known, strict=True)]
+        for memories in (whole, hidden)
+    )
+    moving8 = torch.rand(2, 1, 8, 12)
+    found = network.matcher._coarse(query, whole, moving8, shown)
+    wanted = network.matcher._coarse(query, hidden, moving8)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_of_many_references_only_cells_worth_a_look_are_read() -> None:
+    torch.manual_seed(5)
+    height, width, references = 4, 6, 5
+    similarity = torch.rand(2, height * width, references * height * width)
+    # What stands still is alike in all references, more than what is found once.
+    similarity[:, :20] *= 0.1
+    for number in range(references):
+        similarity[:, range(20), [number * height * width + place for place in range(20)]] = 0.9 - 0.01 * number
+    similarity[:, 20:] *= 0.3
+    kept = worth_a_look(similarity, width)
+    assert kept is not None
+    assert kept.shape == (2, 4 * int(1.25 * height * width))
+    for row, cells in zip(similarity, kept, strict=True):
+        assert (cells.diff() != 0).all() and len(cells.unique()) == len(cells)
+        # Of stride 8, in rows of twice as many: each has its cell of stride 16.
+        places = set((cells // (2 * width) // 2 * width + cells % (2 * width) // 2).tolist())
+        assert 4 * len(places) == len(cells)
+        assert set(row.argmax(1).tolist()) <= places
+    assert worth_a_look(similarity[..., : height * width], width) is None

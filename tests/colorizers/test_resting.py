@@ -22,12 +22,13 @@ class Played:
     looked: bool
 
 
-def played(colorizer: Propagator, frames: list[torch.Tensor], cache: ReferenceCache, first: int = 0) -> list[Played]:
-    """Frames one after the other, each with the one after it in sight."""
+def played(
+    colorizer: Propagator, frames: list[torch.Tensor], cache: ReferenceCache, first: int = 0, *, ahead: int = 1
+) -> list[Played]:
+    """Frames one after the other, each with so many of those after it in sight."""
     out = []
     for number, lightness in enumerate(frames[first:], first):
-        following = frames[number + 1] if number + 1 < len(frames) else None
-        chroma, entry = colorizer.step(lightness, cache, number, following)
+        chroma, entry = colorizer.step(lightness, cache, number, frames[number + 1 :][:ahead])
         assert entry is not None
         cache.remember(entry)
         out.append(Played(chroma, looked="way" not in entry.tensors))
@@ -65,17 +66,17 @@ def test_the_network_looks_where_flow_has_lost_too_much() -> None:
     assert [one.looked for one in played(colorizer, frames, cache)] == [True, False, True, True, False, True]
 
 
-def test_flow_that_was_found_ahead_makes_no_difference() -> None:
-    frames = pictures(4)
+@pytest.mark.parametrize("far", [1, 3])
+def test_flow_that_was_found_ahead_makes_no_difference(far: int) -> None:
+    frames = pictures(6)
     colorizer = random_colorizer()
     caches = [ReferenceCache(colorizer.info.policy) for _ in range(2)]
     for cache in caches:
         cache.start_shot([colorizer.encode(reference(frames[0]))])
-    ahead = played(colorizer, frames, caches[0])
+    ahead = played(colorizer, frames, caches[0], ahead=far)
     for number, one in enumerate(ahead):
         # A colorizer that has just been made has prepared nothing.
-        following = frames[number + 1] if number + 1 < len(frames) else None
-        chroma, entry = random_colorizer().step(frames[number], caches[1], number, following)
+        chroma, entry = random_colorizer().step(frames[number], caches[1], number, frames[number + 1 :][:1])
         assert entry is not None
         caches[1].remember(entry)
         torch.testing.assert_close(chroma.ab, one.chroma.ab, atol=0, rtol=0)
@@ -88,7 +89,7 @@ def test_the_network_looks_at_frames_that_are_references_or_get_one() -> None:
     cache = ReferenceCache(colorizer.info.policy)
     one, another = reference(frames[0], 0), reference(frames[3], 3)
     cache.start_shot([colorizer.encode(one), colorizer.encode(another)])
-    out = played(colorizer, frames, cache)
+    out = played(colorizer, frames, cache, ahead=4)
     assert [one.looked for one in out] == [True, False, True, True, False, True]
     # Where the frame is a reference it has the reference's colors, whatever lies around it.
     late = ReferenceCache(colorizer.info.policy)
@@ -104,7 +105,7 @@ def test_a_run_goes_on_from_a_snapshot_that_was_taken_at_a_frame_nobody_looked_a
     cache = ReferenceCache(colorizer.info.policy)
     cache.start_shot([colorizer.encode(reference(frames[0]))])
     played(colorizer, frames[:3], cache)
-    _, entry = colorizer.step(frames[3], cache, 3, frames[4])
+    _, entry = colorizer.step(frames[3], cache, 3, frames[4:])
     assert entry is not None and "way" in entry.tensors
     cache.remember(entry)
     moved = ReferenceCache.restore(cache.snapshot())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from streamcolor.errors import CallError
-from streamcolor.film.shots import FrameReady, Shot, ShotFinder
+from streamcolor.film.shots import AHEAD, FrameReady, Shot, ShotFinder
 from streamcolor.frame import Frame
 
 Pictures = NDArray[np.float32]
@@ -262,19 +262,22 @@ def test_davis_clips_in_a_row() -> None:
     assert [shot.start for shot in found] == starts
 
 
-def test_the_frame_after_is_told_unless_a_boundary_lies_between() -> None:
+def test_the_frames_after_are_told_up_to_a_boundary() -> None:
     film = np.concatenate([take(name, 20) for name in list(STILLS)[:2]])
     ready = watch(frames(film))
-    told = [None if event.following is None else event.following.index for event in ready]
-    assert told == [*range(1, 20), None, *range(21, 40), None]
-    assert all(event.following is None for event in watch(frames(film), ShotFinder(lookahead=0)))
+    for event in ready:
+        number = event.frame.index
+        stop = min(number + 1 + AHEAD, 20 if number < 20 else 40)
+        assert [frame.index for frame in event.following] == [*range(number + 1, stop)]
+    assert not any(event.following for event in watch(frames(film), ShotFinder(lookahead=0)))
 
 
-def test_the_frame_after_is_not_told_where_another_picture_shines_through_it() -> None:
+def test_frames_are_not_told_ahead_where_another_picture_shines_through_them() -> None:
     old, new = (take(name, 40) for name in list(STILLS)[:2])
     ready = watch(frames(dissolve(old, new, 12)))
     (shot,) = shots(ready)
     assert shot.blend is not None
     first, stop = shot.blend
-    silent = [event.frame.index for event in ready if event.following is None]
+    silent = [event.frame.index for event in ready if not event.following]
     assert silent == [*range(first - 1, stop), ready[-1].frame.index]
+    assert [frame.index for frame in ready[first - 3].following] == [first - 2, first - 1]

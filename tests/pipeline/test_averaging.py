@@ -138,9 +138,9 @@ class Restless:
         return Entry({}, reference.frame)
 
     def step(
-        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: Sequence[torch.Tensor] = ()
     ) -> tuple[Chroma, Entry]:
-        self.told.append(following is not None)
+        self.told.append(bool(following))
         joined = link() if cache.rolling else None
         return chroma(20 + 10 * (-1) ** frame, joined=joined), Entry({"seen": torch.ones(1)}, frame)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -79,7 +80,7 @@ class Flat:
         return Entry({"value": 0.5 + reference.ab[:, 1].mean() / 220}, reference.frame)
 
     def step(
-        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: torch.Tensor | None = None
+        self, lightness: torch.Tensor, cache: ReferenceCache, frame: int, following: Sequence[torch.Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         (entry,) = cache.permanent
         size = lightness.shape[-2:]

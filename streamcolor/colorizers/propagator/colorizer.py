@@ -24,7 +24,7 @@ from streamcolor.colorizers.prior.network import PriorNetwork, Seen
 from streamcolor.colorizers.propagator.detail import detailed
 from streamcolor.colorizers.propagator.encoder import BIG, SMALL
 from streamcolor.colorizers.propagator.foresight import Foresight, Scouted
-from streamcolor.colorizers.propagator.matching import Memory
+from streamcolor.colorizers.propagator.memory import Memory
 from streamcolor.colorizers.propagator.motion import Followed, Motion, carry
 from streamcolor.colorizers.propagator.movers import Movers
 from streamcolor.colorizers.propagator.network import PropagatorNetwork
@@ -52,8 +52,6 @@ GUESS_EVERY = 4
 TRACKED = 0.8
 # Share of the prior of the frame before, where flow is believed: it looks at frames one by one, and would flicker.
 STEADY = 0.85
-# Mean belief in the flow to the frame before from which on a frame may be colored by flow alone.
-BELIEVED = 0.88
 # How many references a frame is colored from, and how many frames away one counts as near.
 AT_ONCE = 3
 NEAR = 48
@@ -122,7 +120,7 @@ class Propagator:
         return Entry(_tensors(memory) | picture, reference.frame)
 
     def step(
-        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Tensor | None = None
+        self, lightness: Tensor, cache: ReferenceCache, frame: int, following: Sequence[Tensor] = ()
     ) -> tuple[Chroma, Entry | None]:
         """See ``Colorizer.step``; the chroma has stride 2.
 
@@ -132,12 +130,11 @@ class Propagator:
         held = cache.rolling[-1] if cache.rolling else None
         guides = choose(cache.permanent, here, frame)
         scouted = self._foresight.ask(here, held, guides, frame)
-        if following is None:
+        if not following:
             return self._look(lightness, cache, scouted)
-        rests = _may_rest(held, scouted)
-        ahead = np.array(following[0, 0].numpy())
-        self._foresight.prepare(ahead, choose(cache.permanent, ahead, frame + 1), scouted, rested=rests)
-        return self._rest(cache, scouted) if rests else self._look(lightness, cache, scouted)
+        coming = [light[0, 0].numpy() for light in following]
+        self._foresight.prepare(scouted, coming, lambda light, number: choose(cache.permanent, light, number))
+        return self._rest(cache, scouted) if scouted.rests.result() else self._look(lightness, cache, scouted)
 
     def _look(self, lightness: Tensor, cache: ReferenceCache, scouted: Scouted) -> tuple[Chroma, Entry]:
         """Color a frame by all there is; what flow tells is awaited as late as possible."""
@@ -266,25 +263,6 @@ def choose(references: Sequence[Entry], here: Float32, frame: int) -> Sequence[E
     distance = [abs((entry.frame or 0) - frame) if close else 0 for entry, close in zip(references, near, strict=True)]
     order = sorted(range(len(references)), key=lambda n: (not near[n], distance[n], -float(likeness[n])))
     return [references[n] for n in sorted(order[:AT_ONCE])]
-
-
-def _may_rest(held: Entry | None, scouted: Scouted) -> bool:
-    """Whether the network need not look at a frame: it did at the one before, and no reference has come since.
-
-    And flow has not lost too much of it.
-    """
-    guides, frame = scouted.guides, scouted.frame
-    if (
-        held is None
-        or "way" in held.tensors
-        or held.frame != frame - 1
-        or any(entry.frame == frame for entry in guides)
-    ):
-        return False
-    if held.tensors["identity"].tolist() != [int(entry.tensors["identity"]) for entry in guides]:
-        return False
-    way = scouted.course.way
-    return way is not None and float(way.believed.mean()) >= BELIEVED
 
 
 def _enlarged(ab: Tensor, trust: Tensor, here: Float32, followed: Followed | None) -> Chroma:

@@ -70,7 +70,3 @@ class Course:
     def tensors(self, *, rested: bool) -> dict[str, Tensor]:
         """What the next frame needs. rested: the network has not looked at this one."""
         return dict(self.state) | (self.way.tensors() if rested and self.way is not None else {})
-
-    def made(self, held: Entry, *, rested: bool) -> bool:
-        """Whether an entry holds what ``tensors`` says."""
-        return held.tensors["lightness"] is self.state["lightness"] and ("way" in held.tensors) == rested

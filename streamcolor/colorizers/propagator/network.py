@@ -25,9 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamcolor.colorizers.propagator.encoder import SMALL, Encoder, Features, Size
-from streamcolor.colorizers.propagator.matching import MASKED, MOMENTS, Matcher, Memory, Read, regressed, tokens
+from streamcolor.colorizers.propagator.matching import Matcher, Read
+from streamcolor.colorizers.propagator.memory import MOMENTS, Memory, regressed, tokens
 from streamcolor.colorizers.propagator.motion import Motion
 from streamcolor.colorizers.propagator.movers import APART, as_keys, as_query
+from streamcolor.colorizers.propagator.parts import MASKED, worth_a_look
 from streamcolor.colorizers.residual import Residual, halve, laid_out, resize
 
 # Variance of L* / 100 below which a regression on lightness starts out fading.
@@ -50,10 +52,10 @@ class Semantic(nn.Module):
 
     def forward(
         self, query: Features, memories: Sequence[Memory], moving8: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Read (B, 9, h/16, w/16): moments, best cosine; guess (B, 4, ...) see ``laid_out``; hint (B, 16, ...).
 
-        moving8: see ``Matcher``.
+        And which cells of the memories at stride 8 are worth a look, see ``worth_a_look``. moving8: see ``Matcher``.
         """
         batch, _, height, width = query.key16.shape
         if memories:
@@ -62,14 +64,16 @@ class Semantic(nn.Module):
             similarity = similarity.masked_fill((values[..., 2] < 0.5)[:, None], MASKED)
             best = similarity.max(2, keepdim=True)[0].clamp_min(-1)
             # Less of what is still there in the frame, see ``Matcher``.
+            kept = worth_a_look(similarity, width)
             similarity = similarity - tokens(query.claim16) * similarity.amax(1, keepdim=True).clamp_min(0)
             weights = torch.softmax(similarity * self.log_sharpness.exp(), 2)
             read = torch.cat([torch.bmm(weights, values), best], 2).transpose(1, 2).reshape(batch, -1, height, width)
         else:
+            kept = None
             nothing = query.key16.new_zeros(batch, MOMENTS, height, width)
             read = torch.cat([nothing, nothing[:, :1] - 1], 1)
         mixed = self.mix(torch.cat([query.context16, read[:, :3], read[:, MOMENTS:]], 1))
-        return read, self.guess(mixed), self.hint(mixed)
+        return read, self.guess(mixed), self.hint(mixed), kept
 
     def _similarity(self, query: Features, memory: Memory, moving8: Tensor | None) -> Tensor:
         """(B, queries, cells)."""
@@ -195,9 +199,9 @@ class PropagatorNetwork(nn.Module):
 
         moving8: (B, 1, h/8, w/8) how far the places of the query move by themselves, in [0, 1]; None: not known.
         """
-        found = self.matcher(query, references, moving8) if references else None
+        alike, guess, hint, kept = self.semantic(query, references, moving8)
+        found = self.matcher(query, references, moving8, kept) if references else None
         followed = self.matcher(query, recent) if recent else None
-        alike, guess, hint = self.semantic(query, references, moving8)
         return Found(found, followed, alike, guess, hint, moving8)
 
     def blend(self, query: Features, found: Found, motion: Motion, prior4: Tensor) -> Output:

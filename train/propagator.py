@@ -211,9 +211,7 @@ def guesses(network: PropagatorNetwork, batch: dict[str, Tensor], prior: PriorNe
     first, second = features[slice(0, None, 2)], features[slice(1, None, 2)]
     ab4 = F.avg_pool2d(ab.flatten(0, 1), 4).unflatten(0, ab.shape[:2])
     palette = [Memory.of(first, ab4[:, 0], torch.ones_like(ab4[:, 0, :1]))]
-    _, plain, _ = network.semantic(first, [])
-    _, guided, _ = network.semantic(second, palette)
-    pairs = ((plain, first), (guided, second))
+    pairs = ((network.semantic(first, []).guess, first), (network.semantic(second, palette).guess, second))
     losses = [robust(laid_out(guess, query.light4), ab4[:, n]) for n, (guess, query) in enumerate(pairs)]
     return {"prior": 0.5 * losses[0], "palette": 0.5 * losses[1]}
 

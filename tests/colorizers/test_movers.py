@@ -184,7 +184,7 @@ def test_what_moves_is_read_from_what_moves(stride: int) -> None:
             return matcher(features, [memory], moving8).coarse[0, :2]
         semantic = Semantic(SMALL)
         semantic.log_sharpness.fill_(4)
-        return semantic(features, [memory], moving8)[0][0, :2]
+        return semantic(features, [memory], moving8).read[0, :2]
 
     found = read(replace(memory, moved8=known), moving8)
     top, bottom = found[:, : found.shape[1] // 4], found[:, -found.shape[1] // 4 :]

@@ -95,8 +95,8 @@ class Sight(nn.Module):
             mixed = mixture(F.normalize(x - mean[:, None, None], dim=1))
             told8.append(resize(mixed[:, : self.keys], like8))
             told16.append(resize(mixed[:, self.keys :], like16))
-        at16 = torch.stack(told16).sum(0)
-        return torch.stack(told8).sum(0), at16[:, : self.keys], at16[:, self.keys :]
+        at16 = told16[0] + told16[1] + told16[2]
+        return told8[0] + told8[1] + told8[2], at16[:, : self.keys], at16[:, self.keys :]
 
 
 class Encoder(nn.Module):

@@ -130,7 +130,7 @@ class Matcher(nn.Module):
         weights = torch.softmax(match, 2)
         found = torch.bmm(weights, values.index_select(0, flat).view(-1, window, MOMENTS))
         entropy = -(weights * (weights + 1e-6).log()).sum(2, keepdim=True)
-        result = torch.cat([found, match.max(2, keepdim=True)[0] / sharpness, entropy], 2)
+        result = torch.cat([found, match.amax(2, keepdim=True) / sharpness, entropy], 2)
         count = MOMENTS + 2
         plane = result.view(batch, height8, width8, 2, 2, count).permute(0, 5, 1, 3, 2, 4)
         plane = plane.reshape(batch, count, 2 * height8, 2 * width8)[..., :height, :width]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,19 @@ from streamcolor.colorizers.residual import Residual, halve, laid_out, resize
 RIDGE = 2e-3
 
 
+class Alike(NamedTuple):
+    """What looks alike. read: (B, 9, h/16, w/16) moments, best cosine; guess: (B, 4, ...) see ``laid_out``.
+
+    hint: (B, 16, ...) for the fusion. kept: which cells of the memories at stride 8 are worth a look, see
+    ``worth_a_look``.
+    """
+
+    read: Tensor
+    guess: Tensor
+    hint: Tensor
+    kept: Tensor | None
+
+
 class Semantic(nn.Module):
     """What looks alike at stride 16, and a guess from context, the colors of alike things at hand."""
 
@@ -50,19 +64,14 @@ class Semantic(nn.Module):
         self.guess = nn.Conv2d(width, 4, 1)
         self.hint = nn.Conv2d(width, 16, 1)
 
-    def forward(
-        self, query: Features, memories: Sequence[Memory], moving8: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Read (B, 9, h/16, w/16): moments, best cosine; guess (B, 4, ...) see ``laid_out``; hint (B, 16, ...).
-
-        And which cells of the memories at stride 8 are worth a look, see ``worth_a_look``. moving8: see ``Matcher``.
-        """
+    def forward(self, query: Features, memories: Sequence[Memory], moving8: Tensor | None = None) -> Alike:
+        """moving8: see ``Matcher``."""
         batch, _, height, width = query.key16.shape
         if memories:
             similarity = torch.cat([self._similarity(query, memory, moving8) for memory in memories], 2)
             values = torch.cat([tokens(m.moments(16)) for m in memories], 1)
             similarity = similarity.masked_fill((values[..., 2] < 0.5)[:, None], MASKED)
-            best = similarity.max(2, keepdim=True)[0].clamp_min(-1)
+            best = similarity.amax(2, keepdim=True).clamp_min(-1)
             # Less of what is still there in the frame, see ``Matcher``.
             kept = worth_a_look(similarity, width)
             similarity = similarity - tokens(query.claim16) * similarity.amax(1, keepdim=True).clamp_min(0)
@@ -73,7 +82,7 @@ class Semantic(nn.Module):
             nothing = query.key16.new_zeros(batch, MOMENTS, height, width)
             read = torch.cat([nothing, nothing[:, :1] - 1], 1)
         mixed = self.mix(torch.cat([query.context16, read[:, :3], read[:, MOMENTS:]], 1))
-        return read, self.guess(mixed), self.hint(mixed), kept
+        return Alike(read, self.guess(mixed), self.hint(mixed), kept)
 
     def _similarity(self, query: Features, memory: Memory, moving8: Tensor | None) -> Tensor:
         """(B, queries, cells)."""
@@ -127,7 +136,8 @@ class Fusion(nn.Module):
         inputs += [prior4, moving]
         colors += [alike.ab, guess, tracked[:, :2], carried[:, :2], prior4]
         missing += [found.references is None, False, motion.tracked is None, motion.carried is None, False]
-        mixed = self.mix(torch.cat(inputs, 1))
+        # In the type that the convolution takes them in: else they are joined as float32, twice as many bytes.
+        mixed = self.mix(torch.cat([values.to(detail.dtype) for values in inputs], 1))
         out = self.out(self.refine(mixed + resize(self.up(self.down(mixed)), mixed)))
         logits = out[:, : len(self.CANDIDATES)]
         if any(missing):
@@ -135,7 +145,7 @@ class Fusion(nn.Module):
             logits = logits.masked_fill(absent, MASKED)
         weights = torch.softmax(logits, 1)
         candidates = torch.stack(colors, 1)
-        ab = (weights[:, :, None] * candidates).sum(1) + 0.25 * torch.tanh(out[:, -4:-2])
+        ab = (weights[:, :, None] * candidates).sum(1) + 0.25 * torch.tanh(out[:, -4:-2].float())
         ab = ab + torch.sigmoid(out[:, -1:]) * tracked[:, 2:3] * (tracked[:, :2] - ab)
         present = tuple(name for name, gone in zip(self.CANDIDATES, missing, strict=True) if not gone)
         return Output(ab, out[:, -2:-1], weights, candidates, present)
@@ -199,10 +209,10 @@ class PropagatorNetwork(nn.Module):
 
         moving8: (B, 1, h/8, w/8) how far the places of the query move by themselves, in [0, 1]; None: not known.
         """
-        alike, guess, hint, kept = self.semantic(query, references, moving8)
-        found = self.matcher(query, references, moving8, kept) if references else None
+        alike: Alike = self.semantic(query, references, moving8)
+        found = self.matcher(query, references, moving8, alike.kept) if references else None
         followed = self.matcher(query, recent) if recent else None
-        return Found(found, followed, alike, guess, hint, moving8)
+        return Found(found, followed, alike.read, alike.guess, alike.hint, moving8)
 
     def blend(self, query: Features, found: Found, motion: Motion, prior4: Tensor) -> Output:
         """The colors of the frame from everything that was found; prior4: what ``chroma-prior`` says, ab / 110."""
